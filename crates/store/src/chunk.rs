@@ -1,0 +1,52 @@
+//! The chunk contract: write-once blobs of sealed bytes, each at one site.
+
+use base::{Fut, Result, SiteName};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+
+/// The largest chunk: 4 MiB of content in sealed frames, with room for their tags and headers.
+pub const CHUNK_BYTES_MAX: usize = 5 << 20;
+
+/// A random id, never used twice: a retry takes a new one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ChunkId(pub [u8; 16]);
+
+impl fmt::Display for ChunkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+impl fmt::Debug for ChunkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChunkId({self})")
+    }
+}
+
+/// Where a chunk lies. Kept in the metadata row that refers to it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Placed {
+    pub site: SiteName,
+    pub segment: u32,
+    /// Of the chunk's header in its segment, bytes.
+    pub offset: u64,
+    /// Of the chunk without its header, bytes.
+    pub length: u64,
+}
+
+/// The chunks of one site.
+pub trait Blobs: Send + Sync + 'static {
+    fn site(&self) -> &SiteName;
+
+    /// Durable on `Ok`. Errors: `ChunkTooLarge` (kind TooLarge), `DiskFull` (kind Unavailable), Internal when the disk failed;
+    /// after an error the bytes are garbage for the collector, never a chunk.
+    fn put(&self, id: ChunkId, bytes: Bytes) -> Fut<'_, Result<Placed>>;
+
+    /// `range` of the chunk's bytes. The header is always checked against `id` and `at`; the checksum of the content
+    /// only when the whole chunk is asked for (frames carry their own tags). Error (kind Internal): it is not there, or damaged.
+    fn read<'a>(&'a self, id: ChunkId, at: &'a Placed, range: Range<u64>) -> Fut<'a, Result<Bytes>>;
+
+    /// Gives the space back. For chunks that no durable row refers to, and none will. Deleting twice is no error.
+    fn delete<'a>(&'a self, at: &'a [Placed]) -> Fut<'a, Result<()>>;
+}
