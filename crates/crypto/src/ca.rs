@@ -1,0 +1,136 @@
+//! The region's certificate authority: one root that signs the certificates of the region's own listeners.
+
+use crate::{SecretBytes, sha256};
+use base::{Error, Result, Timestamp};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SanType,
+};
+use std::net::IpAddr;
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+const ROOT_YEARS: i64 = 10;
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+/// Clients' clocks run a little behind.
+const BACKDATE_SECONDS: i64 = 60 * 60;
+const PEM_BYTES_MAX: usize = 64 * 1024;
+
+/// A root (ECDSA P-384, SHA-384, path length 0) and its key.
+pub struct Ca {
+    certificate_pem: String,
+    certificate_der: Vec<u8>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// What a TLS listener presents.
+#[derive(Debug)]
+pub struct ServerCertificate {
+    /// The server's certificate. The root does not stand beside it: clients have it already.
+    pub chain_pem: String,
+    /// The same in DER, first the server's.
+    pub chain_der: Vec<Vec<u8>>,
+    /// PKCS#8 in PEM.
+    pub key_pem: SecretBytes,
+    /// PKCS#8 in DER.
+    pub key_der: SecretBytes,
+}
+
+impl Ca {
+    /// A new root, valid for ten years from `now`. `name` is its common name, such as `bleu francecentral root`.
+    pub fn generate(name: &str, now: Timestamp) -> Result<Ca> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).map_err(defect)?;
+        let mut params = params(name, now.plus_seconds(-BACKDATE_SECONDS), now.plus_seconds(ROOT_YEARS * 365 * DAY_SECONDS))?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key).map_err(defect)?;
+        Ok(Ca { certificate_pem: certificate.pem(), certificate_der: certificate.der().to_vec(), issuer: Issuer::new(params, key) })
+    }
+
+    /// Reads what [`Ca::certificate_pem`] and [`Ca::key_pem`] gave. Error `Internal`: not PEM, not a CA, or the key is
+    /// not this certificate's.
+    pub fn from_pem(certificate_pem: &str, key_pem: &SecretBytes) -> Result<Ca> {
+        let wrong = |why: &str| Error::internal(format!("the region's certificate authority: {why}"));
+        if certificate_pem.len() > PEM_BYTES_MAX || key_pem.len() > PEM_BYTES_MAX {
+            return Err(wrong("too large"));
+        }
+        let key_text = std::str::from_utf8(key_pem.expose()).map_err(|_| wrong("the key is not PEM"))?;
+        let key = KeyPair::from_pem(key_text).map_err(|_| wrong("the key is not PKCS#8 in PEM"))?;
+        let (_, pem) = x509_parser::pem::parse_x509_pem(certificate_pem.as_bytes()).map_err(|_| wrong("the certificate is not PEM"))?;
+        let (_, certificate) = X509Certificate::from_der(&pem.contents).map_err(|_| wrong("the certificate does not parse"))?;
+        if !certificate.is_ca() {
+            return Err(wrong("the certificate is not an authority's"));
+        }
+        if *certificate.public_key().subject_public_key.data != *key.public_key_raw() {
+            return Err(wrong("the key is not the certificate's"));
+        }
+        let issuer = Issuer::from_ca_cert_pem(certificate_pem, key).map_err(defect)?;
+        Ok(Ca { certificate_pem: certificate_pem.to_owned(), certificate_der: pem.contents.clone(), issuer })
+    }
+
+    /// What clients must trust.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate_der
+    }
+    /// PKCS#8 in PEM, to be kept sealed.
+    pub fn key_pem(&self) -> SecretBytes {
+        self.issuer.key().serialize_pem().into()
+    }
+    /// SHA-256 of the root in DER: what people compare.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        sha256(&self.certificate_der)
+    }
+
+    /// A certificate with a new P-256 key for TLS servers under these DNS names (`*.` in front is allowed) and addresses.
+    /// Error `InvalidServerName` for a name that no certificate can carry, or when there is none at all.
+    pub fn issue_server(&self, names: &[String], ips: &[IpAddr], not_before: Timestamp, not_after: Timestamp) -> Result<ServerCertificate> {
+        let common_name = names.first().cloned().or_else(|| ips.first().map(IpAddr::to_string));
+        let common_name =
+            common_name.ok_or_else(|| Error::invalid("InvalidServerName", "A server certificate needs a name or an address."))?;
+        // X.520: a common name has at most 64 characters; clients read the alternative names only
+        let common_name: String = common_name.chars().take(64).collect();
+        let mut params = params(&common_name, not_before, not_after)?;
+        for name in names {
+            let name = name.as_str().try_into().map_err(|_| Error::invalid("InvalidServerName", format!("'{name}' is not a DNS name.")))?;
+            params.subject_alt_names.push(SanType::DnsName(name));
+        }
+        params.subject_alt_names.extend(ips.iter().copied().map(SanType::IpAddress));
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(defect)?;
+        let certificate: Certificate = params.signed_by(&key, &self.issuer).map_err(defect)?;
+        Ok(ServerCertificate {
+            chain_pem: certificate.pem(),
+            chain_der: vec![certificate.der().to_vec()],
+            key_pem: key.serialize_pem().into(),
+            key_der: key.serialize_der().into(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Ca {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ca({}, …)", hex::encode(self.fingerprint()))
+    }
+}
+
+fn params(common_name: &str, not_before: Timestamp, not_after: Timestamp) -> Result<CertificateParams> {
+    let date = |at: Timestamp| {
+        OffsetDateTime::from_unix_timestamp(at.seconds()).map_err(|e| Error::internal(format!("a certificate's date: {e}")))
+    };
+    let mut params = CertificateParams::default();
+    params.not_before = date(not_before)?;
+    params.not_after = date(not_after)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    Ok(params)
+}
+
+fn defect(error: rcgen::Error) -> Error {
+    Error::internal(format!("a certificate could not be made: {error}"))
+}
