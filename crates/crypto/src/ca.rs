@@ -134,3 +134,157 @@ fn params(common_name: &str, not_before: Timestamp, not_after: Timestamp) -> Res
 fn defect(error: rcgen::Error) -> Error {
     Error::internal(format!("a certificate could not be made: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::Kind;
+    use std::path::Path;
+    use std::process::Command;
+
+    const NOW: Timestamp = Timestamp(1_795_508_032_000);
+    const PYTHON: &str = r#"
+import socket, ssl, sys, threading
+root, chain, key, name, good = sys.argv[1:]
+server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+server.load_cert_chain(chain, key)
+client = ssl.create_default_context(cafile=root)
+client.verify_flags |= ssl.VERIFY_X509_STRICT
+a, b = socket.socketpair()
+def serve():
+    try: server.wrap_socket(a, server_side=True).recv(1)
+    except (ssl.SSLError, OSError): pass
+    finally: a.close()
+thread = threading.Thread(target=serve)
+thread.start()
+try:
+    with client.wrap_socket(b, server_hostname=name) as s:
+        s.sendall(b"x")
+    result = "good"
+except ssl.SSLCertVerificationError:
+    result = "refused"
+b.close()
+thread.join()
+sys.exit(0 if result == good else 1)
+"#;
+
+    fn now() -> Timestamp {
+        // real clients judge validity by the machine's clock
+        use base::Clock;
+        base::SystemClock.now()
+    }
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|n| n.to_string()).collect()
+    }
+    fn write(folder: &Path, ca: &Ca, server: &ServerCertificate) {
+        std::fs::write(folder.join("root.pem"), ca.certificate_pem()).unwrap();
+        std::fs::write(folder.join("chain.pem"), &server.chain_pem).unwrap();
+        std::fs::write(folder.join("key.pem"), server.key_pem.expose()).unwrap();
+    }
+    /// `None` where the program is not installed.
+    fn run(program: &str, folder: &Path, arguments: &[&str]) -> Option<(bool, String)> {
+        let output = match Command::new(program).current_dir(folder).args(arguments).output() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            output => output.unwrap(),
+        };
+        Some((output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))))
+    }
+
+    #[test]
+    fn strict_clients_accept_the_chain() {
+        let ca = Ca::generate("bleu test root", now()).unwrap();
+        let server = ca
+            .issue_server(
+                &names(&["localhost", "*.blob.bleu.localhost"]),
+                &["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()],
+                now().plus_seconds(-60),
+                now().plus_seconds(86400),
+            )
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &ca, &server);
+        let verify = |name: [&str; 2]| {
+            run(
+                "openssl",
+                folder.path(),
+                &["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", "root.pem", name[0], name[1], "chain.pem"],
+            )
+        };
+        if let Some((good, text)) = verify(["-verify_hostname", "account.blob.bleu.localhost"]) {
+            assert!(good, "{text}");
+            assert!(verify(["-verify_ip", "127.0.0.1"]).unwrap().0);
+            assert!(verify(["-verify_ip", "::1"]).unwrap().0);
+            assert!(!verify(["-verify_ip", "127.0.0.2"]).unwrap().0);
+            assert!(!verify(["-verify_hostname", "blob.bleu.localhost"]).unwrap().0);
+        }
+        std::fs::write(folder.path().join("handshake.py"), PYTHON).unwrap();
+        let handshake =
+            |name: &str, want: &str| run("python3", folder.path(), &["handshake.py", "root.pem", "chain.pem", "key.pem", name, want]);
+        if let Some((good, text)) = handshake("localhost", "good") {
+            assert!(good, "{text}");
+            let (refused, text) = handshake("example.com", "refused").unwrap();
+            assert!(refused, "{text}");
+            // another root of the same name is another root
+            std::fs::write(folder.path().join("root.pem"), Ca::generate("bleu test root", now()).unwrap().certificate_pem()).unwrap();
+            let (refused, text) = handshake("localhost", "refused").unwrap();
+            assert!(refused, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_extensions_are_those_of_rfc_5280() {
+        let ca = Ca::generate("root", NOW).unwrap();
+        let server = ca.issue_server(&names(&["localhost"]), &[], NOW, NOW.plus_seconds(86400)).unwrap();
+        let (_, root) = X509Certificate::from_der(ca.certificate_der()).unwrap();
+        let (_, leaf) = X509Certificate::from_der(&server.chain_der[0]).unwrap();
+        let root_constraints = root.basic_constraints().unwrap().unwrap();
+        assert!(root_constraints.critical && root_constraints.value.ca && root_constraints.value.path_len_constraint == Some(0));
+        let leaf_constraints = leaf.basic_constraints().unwrap().unwrap();
+        assert!(leaf_constraints.critical && !leaf_constraints.value.ca);
+        assert!(root.key_usage().unwrap().unwrap().critical && root.key_usage().unwrap().unwrap().value.key_cert_sign());
+        let usage = leaf.key_usage().unwrap().unwrap();
+        assert!(usage.critical && usage.value.digital_signature() && !usage.value.key_cert_sign());
+        let extended = leaf.extended_key_usage().unwrap().unwrap();
+        assert!(extended.value.server_auth && !extended.value.client_auth && !extended.value.any);
+        assert_eq!(leaf.validity().not_before.timestamp(), NOW.seconds());
+        assert_eq!(leaf.validity().not_after.timestamp(), NOW.seconds() + 86400);
+        assert!(root.validity().not_before.timestamp() < NOW.seconds());
+        assert_eq!(ca.fingerprint(), sha256(ca.certificate_der()));
+    }
+
+    #[test]
+    fn an_authority_is_kept_and_read_again() {
+        let ca = Ca::generate("root", now()).unwrap();
+        let again = Ca::from_pem(ca.certificate_pem(), &ca.key_pem()).unwrap();
+        assert_eq!(again.fingerprint(), ca.fingerprint());
+        let server = again.issue_server(&names(&["localhost"]), &[], now().plus_seconds(-60), now().plus_seconds(86400)).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), &ca, &server);
+        if let Some((good, text)) = run("openssl", folder.path(), &["verify", "-x509_strict", "-CAfile", "root.pem", "chain.pem"]) {
+            assert!(good, "{text}");
+        }
+        assert!(!format!("{ca:?}{server:?}").contains("PRIVATE KEY"));
+    }
+
+    #[test]
+    fn what_is_no_authority_is_refused() {
+        let ca = Ca::generate("root", NOW).unwrap();
+        let other = Ca::generate("root", NOW).unwrap();
+        let server = ca.issue_server(&names(&["localhost"]), &[], NOW, NOW.plus_seconds(86400)).unwrap();
+        let refused = |certificate: &str, key: &SecretBytes| Ca::from_pem(certificate, key).unwrap_err().kind == Kind::Internal;
+        assert!(refused(ca.certificate_pem(), &other.key_pem()), "another's key");
+        assert!(refused(&server.chain_pem, &server.key_pem), "not an authority");
+        assert!(refused("", &ca.key_pem()));
+        assert!(refused(ca.certificate_pem(), &SecretBytes::default()));
+        assert!(refused(&"x".repeat(PEM_BYTES_MAX + 1), &ca.key_pem()));
+    }
+
+    #[test]
+    fn names_that_no_certificate_carries_are_refused() {
+        let ca = Ca::generate("root", NOW).unwrap();
+        assert_eq!(ca.issue_server(&names(&["hôte"]), &[], NOW, NOW.plus_seconds(1)).unwrap_err().code, "InvalidServerName");
+        assert_eq!(ca.issue_server(&[], &[], NOW, NOW.plus_seconds(1)).unwrap_err().code, "InvalidServerName");
+        let long = format!("{}.bleu.localhost", "a".repeat(60));
+        assert!(ca.issue_server(&[long], &["127.0.0.1".parse().unwrap()], NOW, NOW.plus_seconds(1)).is_ok());
+    }
+}

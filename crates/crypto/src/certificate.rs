@@ -82,3 +82,75 @@ impl ClientCertificate {
         sha256(&self.der)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jwt;
+    use base64::prelude::*;
+
+    const CLIENT: &[u8] = include_bytes!("../tests/samples/client.pem");
+
+    fn client() -> ClientCertificate {
+        ClientCertificate::from_pem(CLIENT).unwrap()
+    }
+
+    #[test]
+    fn reads_a_certificate() {
+        let client = client();
+        assert_eq!(client.subject(), "O=Example, CN=client");
+        assert!(client.not_before() < client.not_after());
+        assert_eq!(ClientCertificate::from_der(client.der()).unwrap().sha256_thumbprint(), client.sha256_thumbprint());
+    }
+
+    #[test]
+    fn assertions_of_another_implementation_verify() {
+        let certificates = [client()];
+        for text in [include_str!("../tests/samples/assertion-rs256.jwt"), include_str!("../tests/samples/assertion-ps256.jwt")] {
+            let (claims, place) = jwt::verify_assertion(text.trim(), &certificates).unwrap();
+            assert_eq!((claims.text("sub"), place), (Some("client"), 0));
+            assert_eq!(jwt::verify_assertion(text.trim(), &[]), Err(Refused::WrongKey));
+            let (signed, signature) = text.trim().rsplit_once('.').unwrap();
+            let mut cut = signature.to_owned();
+            cut.replace_range(..1, if signature.starts_with('A') { "B" } else { "A" });
+            assert_eq!(jwt::verify_assertion(&format!("{signed}.{cut}"), &certificates), Err(Refused::BadSignature));
+            let (header, _) = signed.split_once('.').unwrap();
+            let other = format!("{header}.{}.{signature}", BASE64_URL_SAFE_NO_PAD.encode(r#"{"sub":"administrator"}"#));
+            assert_eq!(jwt::verify_assertion(&other, &certificates), Err(Refused::BadSignature));
+        }
+    }
+
+    #[test]
+    fn an_assertion_names_its_certificate() {
+        let unnamed = include_str!("../tests/samples/assertion-unnamed.jwt").trim();
+        assert_eq!(jwt::verify_assertion(unnamed, &[client()]), Err(Refused::WrongKey));
+        // PS256 is for assertions alone
+        assert!(jwt::parse(include_str!("../tests/samples/assertion-ps256.jwt").trim()).is_err());
+    }
+
+    #[test]
+    fn a_certificate_after_its_key_is_found() {
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let both = [key.as_bytes(), CLIENT].concat();
+        assert_eq!(ClientCertificate::from_pem(&both).unwrap().der(), client().der());
+    }
+
+    #[test]
+    fn what_is_no_rsa_certificate_is_refused() {
+        let der = client().der().to_vec();
+        assert!(matches!(ClientCertificate::from_pem(include_bytes!("../tests/samples/ec.pem")), Err(Refused::Unsupported(_))));
+        assert!(matches!(ClientCertificate::from_pem(include_bytes!("../tests/samples/short.pem")), Err(Refused::Unsupported(_))));
+        assert!(matches!(ClientCertificate::from_pem(b""), Err(Refused::Malformed(_))));
+        assert!(matches!(
+            ClientCertificate::from_pem(b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            Err(Refused::Malformed(_))
+        ));
+        assert!(matches!(
+            ClientCertificate::from_pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+            Err(Refused::Malformed(_))
+        ));
+        assert!(matches!(ClientCertificate::from_der(&[der.clone(), vec![0]].concat()), Err(Refused::Malformed(_))));
+        assert!(matches!(ClientCertificate::from_der(&der[..der.len() - 1]), Err(Refused::Malformed(_))));
+        assert!(matches!(ClientCertificate::from_der(&vec![0x30; CERTIFICATE_BYTES_MAX + 1]), Err(Refused::TooLarge)));
+    }
+}

@@ -179,3 +179,140 @@ impl Claims {
         Value::Object(self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token_key::tests::rsa;
+    use proptest::prelude::*;
+
+    fn part(text: &str) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(text)
+    }
+    fn token(header: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", part(header), part(claims));
+        let signature = rsa().sign(signed.as_bytes()).unwrap();
+        format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    #[test]
+    fn what_is_signed_verifies() {
+        for key in [rsa().clone(), SigningKey::generate_es256().unwrap()] {
+            let claims = json!({"iss": "https://login.bleu.localhost/", "exp": 1_795_508_032, "nbf": 1.9, "roles": ["a", {"b": null}]});
+            let read = parse(&sign(&key, &claims).unwrap()).unwrap();
+            assert_eq!(read.header().kid.as_deref(), Some(key.kid()));
+            assert_eq!(read.unverified_claims()["iss"], claims["iss"]);
+            let verified = read.verify(key.public()).unwrap();
+            assert_eq!(verified.text("iss"), Some("https://login.bleu.localhost/"));
+            assert_eq!((verified.seconds("exp"), verified.seconds("nbf"), verified.seconds("iss")), (Some(1_795_508_032), Some(1), None));
+            assert_eq!(verified.into_value(), claims);
+            let other = SigningKey::generate_es256().unwrap();
+            assert_eq!(read.verify(other.public()), Err(Refused::WrongKey));
+        }
+    }
+
+    #[test]
+    fn another_key_under_the_same_name_is_refused() {
+        let thief = SigningKey::generate_es256().unwrap();
+        let owner = SigningKey::generate_es256().unwrap();
+        let signed = format!("{}.{}", part(&format!(r#"{{"alg":"ES256","kid":"{}"}}"#, owner.kid())), part("{}"));
+        let forged = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(thief.sign(signed.as_bytes()).unwrap()));
+        assert_eq!(parse(&forged).unwrap().verify(owner.public()), Err(Refused::BadSignature));
+    }
+
+    #[test]
+    fn the_kind_of_key_is_not_the_tokens_to_choose() {
+        let key = SigningKey::generate_es256().unwrap();
+        assert!(matches!(parse(&token(r#"{"alg":"RS256"}"#, "{}")).unwrap().verify(key.public()), Err(Refused::Unsupported(_))));
+    }
+
+    #[test]
+    fn any_changed_character_is_refused() {
+        let good = sign(rsa(), &json!({"sub": "anna"})).unwrap();
+        assert!(parse(&good).unwrap().verify(rsa().public()).is_ok());
+        for at in 0..good.len() {
+            for other in [b'A', b'_', b'.', b'='] {
+                let mut bytes = good.clone().into_bytes();
+                if bytes[at] == other {
+                    continue;
+                }
+                bytes[at] = other;
+                let verified = parse(std::str::from_utf8(&bytes).unwrap()).and_then(|t| t.verify(rsa().public()));
+                assert!(verified.is_err(), "character {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn headers_that_are_not_ours_are_refused() {
+        assert!(parse(&token(r#"{"alg":"RS256","typ":"jwt"}"#, "{}")).is_ok());
+        assert!(parse(&token(r#"{"alg":"RS256","typ":"at+JWT"}"#, "{}")).is_ok());
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"None"}"#,
+            r#"{"alg":""}"#,
+            r#"{"alg":"HS256"}"#,
+            r#"{"alg":"rs256"}"#,
+            r#"{"alg":"RS512"}"#,
+            r#"{"alg":"PS256"}"#,
+            r#"{"alg":["RS256"]}"#,
+            r#"{}"#,
+            r#"[]"#,
+            r#"{"alg":"RS256","alg":"RS256"}"#,
+            r#"{"alg":"RS256","alg":"none"}"#,
+            r#"{"alg":"RS256","typ":"JWE"}"#,
+            r#"{"alg":"RS256","kid":7}"#,
+            r#"{"alg":"RS256","crit":["exp"]}"#,
+            r#"{"alg":"RS256","b64":false}"#,
+            r#"{"alg":"RS256","x5t":"AAAA"}"#,
+        ] {
+            assert!(parse(&token(header, "{}")).is_err(), "{header}");
+        }
+        assert!(parse_assertion(&token(r#"{"alg":"ES256"}"#, "{}")).is_err());
+        assert!(parse_assertion(&token(r#"{"alg":"PS256"}"#, "{}")).is_ok());
+    }
+
+    #[test]
+    fn shapes_that_are_not_tokens_are_refused() {
+        let good = sign(rsa(), &json!({})).unwrap();
+        let (signed, _) = good.rsplit_once('.').unwrap();
+        for bad in [
+            String::new(),
+            ".".into(),
+            "..".into(),
+            "...".into(),
+            format!("{signed}."),
+            signed.to_owned(),
+            format!("{good}."),
+            format!("{good}=="),
+            format!(" {good}"),
+            format!("{good}\n"),
+            token(r#"{"alg":"RS256"}"#, "[]"),
+            token(r#"{"alg":"RS256"}"#, r#"{"a":1,"a":2}"#),
+            token(r#"{"alg":"RS256"}"#, "{}{}"),
+        ] {
+            assert!(matches!(parse(&bad), Err(Refused::Malformed(_))), "{bad}");
+        }
+        assert_eq!(parse(&"a".repeat(TOKEN_BYTES_MAX + 1)).unwrap_err(), Refused::TooLarge);
+    }
+
+    #[test]
+    fn a_token_is_not_printed() {
+        let read = parse(&sign(rsa(), &json!({"sub": "anna"})).unwrap()).unwrap();
+        assert!(!format!("{read:?}").contains("anna"));
+    }
+
+    proptest! {
+        #[test]
+        fn noise_is_refused(noise in "[ -~]{0,200}") {
+            prop_assert!(parse(&noise).is_err());
+        }
+        #[test]
+        fn nearly_tokens_do_not_verify(header in "\\{\"alg\":\"RS256\"(,\"[a-z0-9]{1,4}\":(\"[a-z]{0,5}\"|1|null))?\\}", claims in "\\{(\"[a-z]{1,3}\":[0-9]{1,3})?\\}", signature in proptest::collection::vec(any::<u8>(), 1..400)) {
+            let text = format!("{}.{}.{}", part(&header), part(&claims), BASE64_URL_SAFE_NO_PAD.encode(signature));
+            if let Ok(read) = parse(&text) {
+                prop_assert!(read.verify(rsa().public()).is_err());
+            }
+        }
+    }
+}

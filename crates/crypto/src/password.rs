@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_string_of_another_implementation_verifies() {
-        // made by the reference implementation: echo -n password | argon2 somesalt -id -t 2 -m 16 -p 1 -l 24, from its test.c
+        // from the reference implementation's own tests: password "password", salt "somesalt", 64 MiB, two passes
         let stored = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
         assert!(verify_password(&secret("password"), stored).unwrap());
         assert!(!verify_password(&secret("Password"), stored).unwrap());

@@ -58,8 +58,8 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// A new RSA-3072 key for RS256, from the library's own generator. Takes a few hundred milliseconds: look at the
-    /// measurement in `tests/speed.rs` before doing it while a person waits.
+    /// A new RSA-3072 key for RS256, from the library's own generator. Takes a few hundred milliseconds: run the
+    /// `speed` example before doing it while a person waits.
     pub fn generate_rs256() -> Result<SigningKey> {
         let pair = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|_| Error::internal("an RSA key could not be made"))?;
         SigningKey::from_pair(Pair::Rsa(pair))
@@ -251,4 +251,107 @@ fn required_members(shape: &Shape) -> String {
 
 fn without_zeros(bytes: &[u8]) -> &[u8] {
     &bytes[bytes.iter().take_while(|b| **b == 0).count()..]
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::sync::OnceLock;
+
+    /// One RSA key for all tests of the crate: making one takes a while.
+    pub(crate) fn rsa() -> &'static SigningKey {
+        static KEY: OnceLock<SigningKey> = OnceLock::new();
+        KEY.get_or_init(|| SigningKey::generate_rs256().unwrap())
+    }
+
+    #[test]
+    fn the_thumbprint_is_rfc_7638s() {
+        // RFC 7638 section 3.1
+        let jwk = json!({
+            "kty": "RSA",
+            "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+            "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"
+        });
+        let key = PublicKey::from_jwk(&jwk).unwrap();
+        assert_eq!(key.kid(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+        assert_eq!(key.jwk()["n"], jwk["n"]);
+    }
+
+    #[test]
+    fn es256_of_rfc_7515_verifies() {
+        // RFC 7515 appendix A.3
+        let key = PublicKey::from_jwk(&json!({
+            "kty": "EC", "crv": "P-256",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+        }));
+        let message =
+            b"eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        let signature = BASE64_URL_SAFE_NO_PAD
+            .decode("DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q")
+            .unwrap();
+        let key = key.unwrap();
+        assert_eq!(key.verify(Algorithm::Es256, message, &signature), Ok(()));
+        assert_eq!(key.verify(Algorithm::Es256, &message[1..], &signature), Err(Refused::BadSignature));
+        assert!(matches!(key.verify(Algorithm::Rs256, message, &signature), Err(Refused::Unsupported(_))));
+    }
+
+    #[test]
+    fn rs256_of_rfc_7515_verifies() {
+        // RFC 7515 appendix A.2
+        let key = PublicKey::from_jwk(&json!({
+            "kty": "RSA", "e": "AQAB",
+            "n": "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"
+        }))
+        .unwrap();
+        let message =
+            b"eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        let signature = BASE64_URL_SAFE_NO_PAD.decode("cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw").unwrap();
+        assert_eq!(key.verify(Algorithm::Rs256, message, &signature), Ok(()));
+        assert_eq!(key.verify(Algorithm::Ps256, message, &signature), Err(Refused::BadSignature));
+    }
+
+    #[test]
+    fn keys_are_kept_and_read_again() {
+        for key in [rsa().clone(), SigningKey::generate_es256().unwrap()] {
+            let again = SigningKey::from_pkcs8(&key.to_pkcs8().unwrap()).unwrap();
+            assert_eq!(again.kid(), key.kid());
+            assert_eq!(again.algorithm(), key.algorithm());
+            let signature = again.sign(b"message").unwrap();
+            let public = PublicKey::from_jwk(&key.public().jwk()).unwrap();
+            assert_eq!(public, *key.public());
+            assert_eq!(public.verify(key.algorithm(), b"message", &signature), Ok(()));
+            assert_eq!(public.verify(key.algorithm(), b"massage", &signature), Err(Refused::BadSignature));
+            assert!(!format!("{key:?}").contains('['), "no bytes are printed");
+        }
+        assert_eq!(rsa().sign(b"").unwrap().len(), 384);
+    }
+
+    #[test]
+    fn wrong_stored_keys_are_refused() {
+        assert!(SigningKey::from_pkcs8(&SecretBytes::default()).is_err());
+        assert!(SigningKey::from_pkcs8(&SecretBytes::new(vec![0x30; 100])).is_err());
+        let short = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+        let der: aws_lc_rs::encoding::Pkcs8V1Der = short.as_der().unwrap();
+        assert!(SigningKey::from_pkcs8(&SecretBytes::new(der.as_ref().to_vec())).is_err(), "our own keys have 3072 bits");
+    }
+
+    #[test]
+    fn wrong_public_keys_are_refused() {
+        let good = rsa().public().jwk();
+        let with = |name: &str, value: Value| {
+            let mut jwk = good.clone();
+            jwk[name] = value;
+            PublicKey::from_jwk(&jwk)
+        };
+        assert!(PublicKey::from_jwk(&good).is_ok());
+        assert!(with("kty", json!("oct")).is_err());
+        assert!(with("n", json!("AQAB")).is_err(), "24 bits");
+        assert!(with("n", json!(format!("{}=", good["n"].as_str().unwrap()))).is_err(), "padding");
+        assert!(with("e", json!(65537)).is_err());
+        assert!(with("e", json!("AA")).is_err());
+        assert!(with("n", Value::Null).is_err());
+        assert!(PublicKey::from_jwk(&json!([])).is_err());
+        let off = json!({"kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5aw"});
+        assert!(PublicKey::from_jwk(&off).is_err(), "not on the curve");
+    }
 }
