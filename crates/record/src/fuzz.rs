@@ -16,3 +16,25 @@ pub fn fuzz_event(bytes: &[u8]) {
         assert_eq!(event.encode().ok().as_deref(), Some(bytes));
     }
 }
+
+/// [`crate::SignedCheckpoint::parse`] and [`crate::SignedNote::parse`].
+pub fn fuzz_checkpoint(bytes: &[u8]) {
+    if let Ok(note) = crate::SignedNote::parse(bytes) {
+        assert_eq!(note.to_bytes(), bytes);
+    }
+    if let Ok(checkpoint) = crate::SignedCheckpoint::parse(bytes) {
+        assert_eq!(checkpoint.to_bytes(), bytes);
+        assert_eq!(checkpoint.checkpoint.text(), checkpoint.note.text());
+    }
+}
+
+/// [`crate::tiles::TilePath::parse`] and [`crate::tiles::split_entries`].
+pub fn fuzz_tiles(bytes: &[u8]) {
+    let entries: Vec<_> = crate::tiles::split_entries(bytes).collect();
+    assert!(entries.len() <= bytes.len());
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(path) = crate::tiles::TilePath::parse(text)
+    {
+        assert_eq!(path.to_string(), text);
+    }
+}
