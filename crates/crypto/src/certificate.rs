@@ -39,7 +39,7 @@ impl ClientCertificate {
         Ok(ClientCertificate {
             der: der.to_vec(),
             key: PublicKey::from_rsa_der(&info.subject_public_key.data)?,
-            subject: certificate.subject().to_string(),
+            subject: printable(&certificate.subject().to_string()),
             not_before: Timestamp::from_seconds(certificate.validity().not_before.timestamp()),
             not_after: Timestamp::from_seconds(certificate.validity().not_after.timestamp()),
         })
@@ -64,7 +64,7 @@ impl ClientCertificate {
     pub fn key(&self) -> &PublicKey {
         &self.key
     }
-    /// For people: `CN=app, O=…`.
+    /// For people: `CN=app, O=…`, at most 256 characters, none of them a control character. Not an identity.
     pub fn subject(&self) -> &str {
         &self.subject
     }
@@ -81,6 +81,11 @@ impl ClientCertificate {
     pub fn sha256_thumbprint(&self) -> [u8; 32] {
         sha256(&self.der)
     }
+}
+
+/// What a stranger wrote must not reach a terminal or a log as anything but text.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(256).collect()
 }
 
 #[cfg(test)]
@@ -133,6 +138,12 @@ mod tests {
         let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         let both = [key.as_bytes(), CLIENT].concat();
         assert_eq!(ClientCertificate::from_pem(&both).unwrap().der(), client().der());
+    }
+
+    #[test]
+    fn names_are_text_only() {
+        assert_eq!(printable("CN=a\u{1b}[31m\r\nb é"), "CN=a[31mb é");
+        assert_eq!(printable(&"é".repeat(1000)).chars().count(), 256);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 /// Longer tokens are refused unread.
 pub const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// Signs claims as a token with header `{"typ":"JWT","alg":…,"kid":…,"x5t":kid}`; Microsoft's libraries look for `x5t`
-/// beside `kid`. Error `Internal` when signing fails.
+/// Signs claims as a token with header `{"typ":"JWT","alg":…,"kid":…}`. Error `Internal` when signing fails or the token
+/// would be longer than [`TOKEN_BYTES_MAX`], which we would not read ourselves.
 pub fn sign(key: &SigningKey, claims: &Value) -> Result<String> {
     let header = json!({"typ": "JWT", "alg": key.algorithm().name(), "kid": key.kid()});
     let mut token = BASE64_URL_SAFE_NO_PAD.encode(header.to_string());
@@ -25,6 +25,9 @@ pub fn sign(key: &SigningKey, claims: &Value) -> Result<String> {
     let signature = key.sign(token.as_bytes())?;
     token.push('.');
     BASE64_URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(base::Error::internal(format!("a token of {} bytes is too long", token.len())));
+    }
     Ok(token)
 }
 
@@ -293,6 +296,7 @@ mod tests {
         ] {
             assert!(matches!(parse(&bad), Err(Refused::Malformed(_))), "{bad}");
         }
+        assert!(sign(rsa(), &json!({"long": "a".repeat(TOKEN_BYTES_MAX)})).is_err());
         assert_eq!(parse(&"a".repeat(TOKEN_BYTES_MAX + 1)).unwrap_err(), Refused::TooLarge);
     }
 

@@ -47,6 +47,15 @@ impl SealKey {
     pub fn derive(&self, context: &[&[u8]]) -> SealKey {
         SealKey::new(&self.expand(b"seal", context))
     }
+    /// A new random key below this one, and the form in which it is stored: wrapped (see [`wrap_key`]).
+    pub fn generate_below(&self, chance: &dyn Chance, aad: &[u8]) -> (SealKey, Vec<u8>) {
+        let key = Secret::<32>::random(chance);
+        (SealKey::new(&key), wrap_key(self, chance, aad, key.expose()))
+    }
+    /// Opens what [`SealKey::generate_below`] stored. Error `Internal`, as for [`unwrap_key`].
+    pub fn open_below(&self, aad: &[u8], wrapped: &[u8]) -> Result<SealKey> {
+        Ok(SealKey::new(&Secret::from_slice(unwrap_key(self, aad, wrapped)?.expose())?))
+    }
     /// An HMAC key for this use.
     pub fn derive_mac(&self, context: &[&[u8]]) -> HmacKey {
         HmacKey::new(self.expand(b"mac", context).expose())
@@ -224,6 +233,19 @@ mod tests {
         let wrapped = wrap_key(&key, &SeededChance::new(3), b"here", &[7; 32]);
         assert_eq!(unwrap_key(&key, b"here", &wrapped).unwrap().expose(), [7; 32]);
         assert!(open_record(&key, b"here", &wrapped).is_err());
+    }
+
+    #[test]
+    fn a_key_below_opens_only_under_its_own() {
+        let chance = SeededChance::new(9);
+        let (child, wrapped) = key(1).generate_below(&chance, b"tenant");
+        let sealed = seal_record(&child, &chance, b"", b"plain");
+        let again = key(1).open_below(b"tenant", &wrapped).unwrap();
+        assert_eq!(open_record(&again, b"", &sealed).unwrap(), b"plain");
+        assert!(open_record(&key(1), b"", &sealed).is_err());
+        assert!(key(2).open_below(b"tenant", &wrapped).is_err());
+        assert!(key(1).open_below(b"other", &wrapped).is_err());
+        assert!(key(1).open_below(b"", &wrap_key(&key(1), &chance, b"", &[1; 31])).is_err(), "31 bytes are no key");
     }
 
     #[test]
