@@ -38,3 +38,41 @@ pub fn fuzz_tiles(bytes: &[u8]) {
         assert_eq!(path.to_string(), text);
     }
 }
+
+/// [`crate::witness::AddCheckpoint::parse`].
+pub fn fuzz_add_checkpoint(bytes: &[u8]) {
+    if let Ok(request) = crate::witness::AddCheckpoint::parse(bytes) {
+        assert_eq!(request.to_bytes(), bytes);
+    }
+}
+
+/// [`crate::TrustKeys::parse`], [`crate::VerifierKey`] and [`crate::parse_place`].
+pub fn fuzz_trust_file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(keys) = crate::TrustKeys::parse(text) {
+        assert_eq!(keys.text().ok().as_deref(), Some(text));
+    }
+    if let Ok(key) = text.parse::<crate::VerifierKey>() {
+        assert_eq!(key.to_string(), text);
+    }
+    if let Ok((region, place)) = crate::parse_place(text) {
+        assert_eq!(crate::place_text(&region, &place).ok().as_deref(), Some(text));
+    }
+}
+
+/// [`crate::bundle`]: frame, manifest, map and openings.
+pub fn fuzz_bundle(bytes: &[u8]) {
+    use crate::bundle::{Frame, Manifest, parse_map, parse_openings};
+    if let Ok(frame) = Frame::parse(bytes) {
+        assert!(frame.parts.iter().map(|part| part.len()).sum::<usize>() < bytes.len());
+        let note = crate::SignedNote::parse(frame.manifest);
+        let _ = note.and_then(|note| Manifest::parse(note.text()));
+    }
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(manifest) = Manifest::parse(text)
+    {
+        assert_eq!(manifest.text().ok().as_deref(), Some(text));
+    }
+    let _ = parse_map(bytes);
+    let _ = parse_openings(bytes);
+}

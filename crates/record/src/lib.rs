@@ -12,6 +12,7 @@
 //! The tree, tiles, checkpoints and notes are those of C2SP (tlog-tiles, tlog-checkpoint, signed-note, tlog-cosignature,
 //! tlog-witness); why the entries look as they do is in `docs/decisions/0002-record-format.md`.
 
+pub mod bundle;
 pub mod catalogue;
 mod cbor;
 mod checkpoint;
@@ -19,8 +20,12 @@ mod digest;
 mod entry;
 mod event;
 pub mod fuzz;
+mod lines;
 mod note;
+mod place;
 pub mod tiles;
+mod trust_keys;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use digest::{Digest, commitment};
@@ -30,3 +35,5 @@ pub use event::{
     PLACES_MAX, Placed, TEXT_BYTES_MAX, Who, bounded,
 };
 pub use note::{KeyKind, NoteSigner, Signed, SignedNote, VerifierKey};
+pub use place::{parse_place, place_text, sign_place};
+pub use trust_keys::TrustKeys;
