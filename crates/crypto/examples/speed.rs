@@ -56,7 +56,8 @@ fn main() -> base::Result<()> {
     measure("HMAC of 300 bytes, prepared", 20_000, || {
         std::hint::black_box(mac.sign(&plain[..300]));
     });
-    let digests: [(&str, fn(&[u8])); 3] = [
+    type Digest = fn(&[u8]);
+    let digests: [(&str, Digest); 3] = [
         ("SHA-256", |bytes| _ = std::hint::black_box(sha256(bytes))),
         ("MD5", |bytes| _ = std::hint::black_box(md5(bytes))),
         ("CRC-64", |bytes| _ = std::hint::black_box(Crc64Nvme::of(bytes))),

@@ -3,8 +3,8 @@
 use crate::{SecretBytes, sha256};
 use base::{Error, Result, Timestamp};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SanType,
+    BasicConstraints, Certificate, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, SanType,
 };
 use std::net::IpAddr;
 use time::OffsetDateTime;
@@ -37,10 +37,49 @@ pub struct ServerCertificate {
 }
 
 impl Ca {
-    /// A new root, valid for ten years from `now`. `name` is its common name, such as `bleu francecentral root`.
+    /// A new root, valid for ten years from `now`. `name` is its common name, such as `bleu francecentral root`. Whoever
+    /// trusts it trusts it for every name: where the region's names are known, prefer [`Ca::generate_within`].
     pub fn generate(name: &str, now: Timestamp) -> Result<Ca> {
+        Ca::generate_with(name, now, None)
+    }
+
+    /// As [`Ca::generate`], for these domains (each with all below it) and networks (address and prefix bits) alone, by
+    /// critical name constraints (RFC 5280 section 4.2.1.10): a stolen key then speaks for nobody else. Error
+    /// `InvalidServerName` for an empty list or what is no domain or network. With no network, no address at all.
+    pub fn generate_within(name: &str, now: Timestamp, domains: &[String], networks: &[(IpAddr, u8)]) -> Result<Ca> {
+        let wrong = |what: String| Error::invalid("InvalidServerName", format!("'{what}' can't limit a certificate authority."));
+        if domains.is_empty() {
+            return Err(wrong(String::new()));
+        }
+        let mut permitted = Vec::new();
+        for domain in domains {
+            let plain =
+                |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if domain.len() > 253 || !domain.split('.').all(plain) {
+                return Err(wrong(domain.clone()));
+            }
+            permitted.push(GeneralSubtree::DnsName(domain.clone()));
+        }
+        for (address, prefix) in networks {
+            if *prefix > if address.is_ipv4() { 32 } else { 128 } {
+                return Err(wrong(format!("{address}/{prefix}")));
+            }
+            permitted.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(*address, *prefix)));
+        }
+        // a kind of name that is not mentioned is not limited, so each family without a network is excluded whole
+        let mut excluded = Vec::new();
+        for whole in [IpAddr::from([0; 4]), IpAddr::from([0; 16])] {
+            if !networks.iter().any(|(address, _)| address.is_ipv4() == whole.is_ipv4()) {
+                excluded.push(GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(whole, 0)));
+            }
+        }
+        Ca::generate_with(name, now, Some(NameConstraints { permitted_subtrees: permitted, excluded_subtrees: excluded }))
+    }
+
+    fn generate_with(name: &str, now: Timestamp, limits: Option<NameConstraints>) -> Result<Ca> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).map_err(defect)?;
         let mut params = params(name, now.plus_seconds(-BACKDATE_SECONDS), now.plus_seconds(ROOT_YEARS * 365 * DAY_SECONDS))?;
+        params.name_constraints = limits;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).map_err(defect)?;
@@ -229,6 +268,49 @@ sys.exit(0 if result == good else 1)
             let (refused, text) = handshake("localhost", "refused").unwrap();
             assert!(refused, "{text}");
         }
+    }
+
+    #[test]
+    fn a_limited_authority_speaks_for_its_own_names_only() {
+        let v4 = |text: &str| text.parse::<IpAddr>().unwrap();
+        let ca = Ca::generate_within("limited", now(), &names(&["localhost"]), &[(v4("127.0.0.0"), 8), (v4("::1"), 128)]).unwrap();
+        let again = Ca::from_pem(ca.certificate_pem(), &ca.key_pem()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let check = |ca: &Ca, dns: &[&str], ip: &[&str]| {
+            let ips: Vec<IpAddr> = ip.iter().map(|t| v4(t)).collect();
+            let server = ca.issue_server(&names(dns), &ips, now().plus_seconds(-60), now().plus_seconds(86400)).unwrap();
+            write(folder.path(), ca, &server);
+            run("openssl", folder.path(), &["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", "root.pem", "chain.pem"])
+        };
+        let Some((good, text)) = check(&ca, &["localhost", "*.blob.bleu.localhost"], &["127.0.0.1", "::1"]) else { return };
+        assert!(good, "{text}");
+        std::fs::write(folder.path().join("handshake.py"), PYTHON).unwrap();
+        if let Some((good, text)) =
+            run("python3", folder.path(), &["handshake.py", "root.pem", "chain.pem", "key.pem", "a.blob.bleu.localhost", "good"])
+        {
+            assert!(good, "{text}");
+        }
+        assert!(check(&again, &["localhost"], &["127.0.0.2"]).unwrap().0);
+        for (dns, ip) in [
+            (vec!["example.com"], vec![]),
+            (vec!["localhost", "localhost.example.com"], vec![]),
+            (vec!["localhost"], vec!["10.0.0.1"]),
+            (vec!["localhost"], vec!["::2"]),
+        ] {
+            let (good, text) = check(&again, &dns, &ip).unwrap();
+            assert!(!good && text.contains("permitted subtree violation"), "{dns:?} {ip:?}: {text}");
+        }
+        let names_only = Ca::generate_within("names", now(), &names(&["localhost"]), &[]).unwrap();
+        assert!(check(&names_only, &["localhost"], &[]).unwrap().0);
+        for ip in ["127.0.0.1", "::1"] {
+            let (good, text) = check(&names_only, &["localhost"], &[ip]).unwrap();
+            assert!(!good && text.contains("excluded subtree violation"), "{ip}: {text}");
+        }
+        for bad in ["", ".", "a..b", "*.localhost", "hôte", "a b"] {
+            assert!(Ca::generate_within("x", now(), &names(&[bad]), &[]).is_err(), "{bad}");
+        }
+        assert!(Ca::generate_within("x", now(), &[], &[]).is_err());
+        assert!(Ca::generate_within("x", now(), &names(&["localhost"]), &[(v4("127.0.0.0"), 33)]).is_err());
     }
 
     #[test]
