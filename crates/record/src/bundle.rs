@@ -435,7 +435,7 @@ mod tests {
                 created: Timestamp(1_700_000_000_000),
             },
             checkpoint: SignedCheckpoint::sign(checkpoint, &log).unwrap(),
-            keys: TrustKeys { log: log.key().clone(), region: region.key().clone(), witnesses: vec![], threshold: 0 },
+            keys: TrustKeys { log: log.key().clone(), region: region.key().clone(), tenant: None, witnesses: vec![], threshold: 0 },
             tag_key: Some([7; 32]),
             places: vec![site("paris-2"), site("paris-1")],
             map: vec![Held { resource: ResourceId::region(), site: SiteName::new("paris-1").unwrap(), chunks: 1, bytes: 2 }],

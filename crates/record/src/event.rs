@@ -219,10 +219,10 @@ impl Fact {
 #[serde(rename_all = "camelCase")]
 #[cbor(array)]
 pub struct Event {
-    /// Format of these bytes; [`Event::new`] sets it.
+    /// Format of these bytes: leave it as [`Event::new`] sets it.
     #[n(0)]
     #[serde(skip)]
-    version: u8,
+    pub version: u8,
     #[n(1)]
     pub owner: Owner,
     #[n(2)]

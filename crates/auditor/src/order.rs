@@ -1,0 +1,93 @@
+//! What holds over all entries of the log, whoever they belong to: numbers without gaps, acts closed once and after
+//! they were opened, time that does not run back, code that was announced.
+
+use crate::group::Group;
+use crate::report::{CodeUse, Fault, Findings, Summary};
+use base::{EntryId, Shard, Timestamp};
+use record::bundle::Header;
+use record::{Digest, Entry, Phase};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Clocks of hosts differ and are set right; an hour back is more than that.
+const BACK_MS_MAX: i64 = 3_600_000;
+
+/// How many unfinished acts are listed by name.
+const LISTED_MAX: usize = 100;
+
+#[derive(Default)]
+pub(crate) struct Order {
+    /// Per outbox: the last number and the latest time.
+    outboxes: BTreeMap<Shard, (u64, Timestamp)>,
+    /// Opening entries and whether they were closed.
+    opened: HashMap<EntryId, bool>,
+    /// Entries under each code digest, and the first of them.
+    codes: BTreeMap<Digest, (u64, u64, EntryId)>,
+    announced: BTreeSet<Digest>,
+    residency: Option<String>,
+    first_at: Option<Timestamp>,
+    last_at: Option<Timestamp>,
+}
+
+impl Order {
+    /// Takes the groups in the order of the log.
+    pub(crate) fn take(&mut self, group: &Group, findings: &mut Findings) {
+        for (at, entry) in group.entries.iter().enumerate() {
+            if let Some(entry) = entry {
+                self.take_entry(group.first + at as u64, entry, findings);
+            }
+        }
+        self.announced.extend(&group.announced);
+        if let Some(residency) = &group.residency {
+            self.residency = Some(residency.clone());
+        }
+    }
+
+    fn take_entry(&mut self, index: u64, entry: &Entry, findings: &mut Findings) {
+        let (id, draft) = (entry.id, &entry.draft);
+        let (last, latest) = self.outboxes.entry(id.shard).or_default();
+        if id.number != *last + 1 {
+            findings.entry(index, Some(id), Fault::NumberGap, &format!("{} → {}", *last, id.number));
+        }
+        if draft.at.0 < latest.0 - BACK_MS_MAX {
+            findings.entry(index, Some(id), Fault::TimeBack, &format!("{latest} → {}", draft.at));
+        }
+        (*last, *latest) = (id.number, draft.at.max(*latest));
+        self.first_at = Some(self.first_at.map_or(draft.at, |first| first.min(draft.at)));
+        self.last_at = Some(self.last_at.map_or(draft.at, |last| last.max(draft.at)));
+        self.codes.entry(draft.code).or_insert((0, index, id)).0 += 1;
+        match (draft.phase, draft.opens) {
+            (Phase::Open, _) => {
+                self.opened.insert(id, false);
+            }
+            (_, Some(opens)) => self.close(index, id, opens, findings),
+            _ => {}
+        }
+    }
+
+    fn close(&mut self, index: u64, id: EntryId, opens: EntryId, findings: &mut Findings) {
+        match self.opened.get_mut(&opens) {
+            None => findings.entry(index, Some(id), Fault::NeverOpened, &opens.to_string()),
+            Some(true) => findings.entry(index, Some(id), Fault::ClosedTwice, &opens.to_string()),
+            Some(closed) => *closed = true,
+        }
+    }
+
+    pub(crate) fn end(self, header: &Header, findings: &mut Findings, summary: &mut Summary) {
+        for (code, (_, index, id)) in &self.codes {
+            if !self.announced.contains(code) {
+                findings.entry(*index, Some(*id), Fault::CodeUnannounced, &code.to_string());
+            }
+        }
+        let stated = if header.residency.is_empty() { "any".to_owned() } else { header.residency.join(",") };
+        if self.residency.as_ref().is_some_and(|recorded| *recorded != stated) {
+            findings.part("manifest", Fault::ResidencyDiffers, &stated);
+        }
+        let mut unfinished: Vec<EntryId> = self.opened.iter().filter(|(_, closed)| !**closed).map(|(id, _)| *id).collect();
+        unfinished.sort();
+        summary.unfinished_count = unfinished.len() as u64;
+        summary.unfinished = unfinished.iter().take(LISTED_MAX).map(EntryId::to_string).collect();
+        summary.codes = self.codes.iter().map(|(code, (entries, ..))| CodeUse { sha256: *code, entries: *entries }).collect();
+        summary.outboxes = self.outboxes.iter().map(|(shard, (last, _))| (shard.0, *last)).collect();
+        (summary.first_at, summary.last_at) = (self.first_at, self.last_at);
+    }
+}
