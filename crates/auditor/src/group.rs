@@ -56,6 +56,8 @@ pub(crate) struct Group {
     pub(crate) root: Digest,
     /// `None` where an entry cannot be read.
     pub(crate) entries: Vec<Option<Entry>>,
+    /// Whose each entry is, by its tag; `None`: another tenant's.
+    pub(crate) owners: Vec<Option<Owner>>,
     pub(crate) findings: Findings,
     pub(crate) acts: BTreeMap<(String, String), Counts>,
     pub(crate) acts_left_out: u64,
@@ -81,6 +83,7 @@ pub(crate) fn check(
         first,
         root: Digest::default(),
         entries: Vec::with_capacity(count),
+        owners: Vec::with_capacity(count),
         findings,
         acts: BTreeMap::new(),
         acts_left_out: 0,
@@ -138,8 +141,9 @@ impl Group {
                 self.findings.part(PartName::Openings(self.first), Fault::OpeningStray, &stray.index.to_string());
             }
             let opening = rows.next_if(|row| row.index == index);
+            let owner = self.entries[at].and_then(|entry| known.owner(&entry.draft));
+            self.owners.push(owner);
             let Some(entry) = self.entries[at] else { continue };
-            let owner = known.owner(&entry.draft);
             match owner {
                 Some(Owner::Tenant(_)) => self.of_tenant += 1,
                 Some(Owner::Region) => self.of_region += 1,

@@ -5,7 +5,7 @@ use crate::group::Group;
 use crate::report::{CodeUse, Fault, Findings, Summary};
 use base::{EntryId, Shard, Timestamp};
 use record::bundle::Header;
-use record::{Digest, Entry, Phase};
+use record::{Digest, Entry, Owner, Phase};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Clocks of hosts differ and are set right; an hour back is more than that.
@@ -18,8 +18,8 @@ const LISTED_MAX: usize = 100;
 pub(crate) struct Order {
     /// Per outbox: the last number and the latest time.
     outboxes: BTreeMap<Shard, (u64, Timestamp)>,
-    /// Opening entries and whether they were closed.
-    opened: HashMap<EntryId, bool>,
+    /// Opening entries: whose they are and whether they were closed.
+    opened: HashMap<EntryId, (Option<Owner>, bool)>,
     /// Entries under each code digest, and the first of them.
     codes: BTreeMap<Digest, (u64, u64, EntryId)>,
     announced: BTreeSet<Digest>,
@@ -31,9 +31,9 @@ pub(crate) struct Order {
 impl Order {
     /// Takes the groups in the order of the log.
     pub(crate) fn take(&mut self, group: &Group, findings: &mut Findings) {
-        for (at, entry) in group.entries.iter().enumerate() {
+        for (at, (entry, owner)) in group.entries.iter().zip(&group.owners).enumerate() {
             if let Some(entry) = entry {
-                self.take_entry(group.first + at as u64, entry, findings);
+                self.take_entry(group.first + at as u64, entry, *owner, findings);
             }
         }
         self.announced.extend(&group.announced);
@@ -42,7 +42,7 @@ impl Order {
         }
     }
 
-    fn take_entry(&mut self, index: u64, entry: &Entry, findings: &mut Findings) {
+    fn take_entry(&mut self, index: u64, entry: &Entry, owner: Option<Owner>, findings: &mut Findings) {
         let (id, draft) = (entry.id, &entry.draft);
         let (last, latest) = self.outboxes.entry(id.shard).or_default();
         if id.number != *last + 1 {
@@ -57,19 +57,27 @@ impl Order {
         self.codes.entry(draft.code).or_insert((0, index, id)).0 += 1;
         match (draft.phase, draft.opens) {
             (Phase::Open, _) => {
-                self.opened.insert(id, false);
+                self.opened.insert(id, (owner, false));
             }
-            (_, Some(opens)) => self.close(index, id, opens, findings),
+            (_, Some(opens)) => self.close(index, id, opens, owner, findings),
             _ => {}
         }
     }
 
-    fn close(&mut self, index: u64, id: EntryId, opens: EntryId, findings: &mut Findings) {
-        match self.opened.get_mut(&opens) {
-            None => findings.entry(index, Some(id), Fault::NeverOpened, &opens.to_string()),
-            Some(true) => findings.entry(index, Some(id), Fault::ClosedTwice, &opens.to_string()),
-            Some(closed) => *closed = true,
+    /// An act is closed once, after it was opened, by an entry of the same owner: one that is another's would hide how
+    /// the act ended.
+    fn close(&mut self, index: u64, id: EntryId, opens: EntryId, owner: Option<Owner>, findings: &mut Findings) {
+        let Some((opener, closed)) = self.opened.get_mut(&opens) else {
+            findings.entry(index, Some(id), Fault::NeverOpened, &opens.to_string());
+            return;
+        };
+        if *closed {
+            findings.entry(index, Some(id), Fault::ClosedTwice, &opens.to_string());
         }
+        if *opener != owner {
+            findings.entry(index, Some(id), Fault::ClosedByAnother, &opens.to_string());
+        }
+        *closed = true;
     }
 
     pub(crate) fn end(self, header: &Header, findings: &mut Findings, summary: &mut Summary) {
@@ -82,7 +90,7 @@ impl Order {
         if self.residency.as_ref().is_some_and(|recorded| *recorded != stated) {
             findings.part("manifest", Fault::ResidencyDiffers, &stated);
         }
-        let mut unfinished: Vec<EntryId> = self.opened.iter().filter(|(_, closed)| !**closed).map(|(id, _)| *id).collect();
+        let mut unfinished: Vec<EntryId> = self.opened.iter().filter(|(_, (_, closed))| !closed).map(|(id, _)| *id).collect();
         unfinished.sort();
         summary.unfinished_count = unfinished.len() as u64;
         summary.unfinished = unfinished.iter().take(LISTED_MAX).map(EntryId::to_string).collect();

@@ -57,6 +57,7 @@ faults! {
     TimeBack "time runs back by more than an hour" "le temps recule de plus d’une heure";
     NeverOpened "it closes an act that was not opened before it" "elle clôt un acte qui n’a pas été ouvert avant elle";
     ClosedTwice "it closes an act a second time" "elle clôt un acte une seconde fois";
+    ClosedByAnother "it closes an act of another owner" "elle clôt un acte d’un autre propriétaire";
     OpeningMissing "its opening is left out" "son ouverture est omise";
     OpeningStray "there is an opening of no entry" "il y a une ouverture sans entrée";
     CommitmentDiffers "its opening is not the one it commits to" "son ouverture n’est pas celle à laquelle elle s’engage";
@@ -353,6 +354,16 @@ impl Summary {
         ));
         for witness in &self.witnesses {
             line(format!("  {} {} {}", say("witnessed by", "attesté par"), witness.name, witness.at));
+        }
+        let newest = self.witnesses.iter().filter_map(|witness| Timestamp::parse_rfc3339(&witness.at)).max();
+        if newest.is_some_and(|newest| newest.plus_seconds(3_600) < *created) {
+            line(format!(
+                "  {}",
+                say(
+                    "the newest cosignature is more than an hour older than the export: later entries may exist",
+                    "la cosignature la plus récente a plus d’une heure de moins que l’export : des entrées plus récentes peuvent exister"
+                )
+            ));
         }
         line(say("code", "code").into());
         for code in &self.codes {

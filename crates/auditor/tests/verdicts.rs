@@ -58,7 +58,10 @@ fn a_true_record_is_true() {
     );
     let french = report.text("fr_FR.UTF-8");
     assert!(french.starts_with("VRAI") && french.contains("user anna@contoso.example: commencé 2, fait 5"), "{french}");
-    assert!(report.text("en").starts_with("TRUE"));
+    assert!(report.text("en").starts_with("TRUE") && !report.text("en").contains("later entries may exist"));
+    let mut contents = Scene::new(4).contents();
+    contents.header.created = Timestamp(START.0 + 7_200_000);
+    assert!(check(&contents.seal(&region_signer()).unwrap()).text("en").contains("later entries may exist"));
     assert!(report.json().contains("\"verdict\": \"true\""));
 }
 
@@ -193,6 +196,19 @@ fn acts_closed_twice_or_never_opened() {
     forged(elsewhere, Fault::NeverOpened, "entry 5 (0-6)");
     let before_it = |s: &mut Scene| s.rows[5].entry.draft.opens = Some(EntryId { shard: Shard(1), number: 1 });
     forged(before_it, Fault::NeverOpened, "entry 5 (0-6)");
+    // the outcome of the tenant's act hidden in an entry that is not the tenant's
+    let hidden = |s: &mut Scene| {
+        let act = Act {
+            weight: record::Weight::Before,
+            phase: Phase::Close,
+            opens: s.rows[5].entry.draft.opens,
+            ..Act::with(put_blob("", "paris-1"))
+        };
+        let event = Event { owner: Owner::Tenant(other_tenant()), ..act.event.clone() };
+        s.rows[5] = row(&Act { event, ..act }, s.rows[5].entry.id, START, 5);
+        s.rows[5].opening = None;
+    };
+    forged(hidden, Fault::ClosedByAnother, "entry 5 (0-6)");
     let begun_and_whole = |s: &mut Scene| {
         s.push(Act::with(Event { outcome: Outcome::begun(), ..put_blob("x", "paris-1") }));
     };

@@ -1,7 +1,7 @@
 //! The published catalogue of the region's own verbs, and the facts each one states.
 //!
 //! Services name their verbs in their tables of operations; what has no caller from outside is listed here. A reader of
-//! a record needs nothing else to know what an entry of the region means. `bleu record` prints [`markdown`].
+//! a record needs nothing else to know what an entry of the region means. It is printed in `CATALOGUE.md` ([`markdown`]).
 
 use crate::Weight;
 use base::Text;
@@ -204,5 +204,16 @@ mod tests {
         }
         assert!(find("Region Created").is_none());
         assert_eq!(markdown("fr").lines().count(), ALL.len() + 2);
+    }
+
+    /// To update: `BLEU_UPDATE=1 cargo test -p record catalogue`.
+    #[test]
+    fn it_is_published() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/CATALOGUE.md");
+        let text = format!("# The verbs of the region\n\n{}\n# Les verbes de la région\n\n{}", markdown("en"), markdown("fr"));
+        if std::env::var_os("BLEU_UPDATE").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), text);
     }
 }

@@ -70,6 +70,21 @@ impl Seen {
     pub fn nothing() -> Seen {
         Seen { size: 0, root: Digest::empty_tree() }
     }
+
+    /// The form in which a witness keeps it: size and root, a line each.
+    pub fn text(&self) -> String {
+        format!("{}\n{}\n", self.size, self.root.base64())
+    }
+
+    /// Strict inverse of [`Seen::text`]; error `InvalidSeen` (internal: these bytes are the witness's own).
+    pub fn parse(text: &str) -> Result<Seen> {
+        let read = || {
+            let (size, root) = text.strip_suffix('\n')?.split_once('\n')?;
+            Some(Seen { size: size.parse().ok()?, root: Digest::parse_base64(root)? })
+        };
+        let seen = read().filter(|seen| seen.text() == text && seen.size <= SIZE_MAX);
+        seen.ok_or_else(|| Error::new(base::Kind::Internal, "InvalidSeen", "What the witness kept of a log cannot be read."))
+    }
 }
 
 /// A log that the witness was told to watch, and what it last cosigned for it.
@@ -194,6 +209,10 @@ mod tests {
             old = watched.seen.size;
         }
         assert_eq!(old, 306);
+        assert_eq!(Seen::parse(&watched.seen.text()).unwrap(), watched.seen);
+        for bad in ["", "306\n", &watched.seen.text().replace("306", "0306"), watched.seen.text().trim_end()] {
+            assert!(Seen::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]
