@@ -1,1 +1,339 @@
-//! To be written.
+//! Who may do what to whose data, and the record of it: the one floor that holds both the store and the keys.
+//!
+//! | part | what it holds |
+//! |---|---|
+//! | [`Trust::permit`] | rules, residency, tenancy; the opening entry; the [`Permit`] |
+//! | [`Permit`], [`Data`], [`Batch`] | the one door to customer data |
+//! | [`Credentials`] | checks secrets, keys, tokens, without giving them out |
+//! | [`Facts`], [`Rules`] | what rules read; who supplies them |
+//! | `journal`, `gathered`, `sequencer` | entries into outboxes, outboxes into the log, checkpoints to witnesses |
+//! | `keys`, `layout` | the key hierarchy; every row of the store |
+//! | `export` | bundles and proofs for auditors |
+//!
+//! Rules that always hold: no act without an entry of its weight; no answer before the entry is durable; nothing is
+//! stored unsealed but the public log; nobody below or beside this crate sees a key or a plaintext row.
+
+mod ask;
+mod batch;
+mod caller;
+mod collector;
+mod content;
+mod credentials;
+mod data;
+mod export;
+mod facts;
+mod gathered;
+mod journal;
+mod keys;
+mod layout;
+mod outcome;
+mod permit;
+mod rules;
+mod sequencer;
+mod start;
+
+pub use ask::{Access, Ask, Read, Weight, Write};
+pub use batch::{Batch, Table};
+pub use caller::{Caller, Limits, Origin, Principal, PrincipalKind};
+pub use content::{ByteStream, CHUNK_PLAIN_BYTES, Content, INLINE_BYTES_MAX, Staged, Staging};
+pub use credentials::{Credential, CredentialInfo, Credentials, Denied, Keys, SignIn};
+pub use data::{Data, Descendants, Found, Listing, Span};
+pub use export::{Proof, Status};
+pub use facts::{Assignment, Directory, Fact, Facts, GlobalName, SignedPlace, Space, Subscription, Tenant};
+pub use outcome::{Ended, Outcome, Receipt};
+pub use permit::{CommitFailed, Permit};
+pub use rules::{Rules, Verdict};
+pub use sequencer::Witness;
+pub use start::{Config, Running};
+pub use store::Version;
+
+use base::{Chance, Clock, EntryId, Error, Kind, Location, Result, SiteName, SpaceId, TenantId};
+use crypto::{HmacKey, SealKey, SigningKey};
+use journal::{Note, Scribe};
+use record::{Event, NoteSigner, Phase};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, RwLock};
+use store::{Blobs, Commit, Kv, Op};
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// The floor. Cheap to clone; whoever holds it can ask for permits, nothing more.
+#[derive(Clone)]
+pub struct Trust(Arc<Inner>);
+
+pub(crate) struct Inner {
+    kv: Arc<dyn Kv>,
+    sites: Vec<Arc<dyn Blobs>>,
+    rules: Box<dyn Rules>,
+    facts: RwLock<Facts>,
+    keys: keys::Keys,
+    scribe: Scribe,
+    gathered: gathered::Gathered,
+    /// Acts whose permit was dropped: their closing entries are written by the next turn of the scribe.
+    unfinished: Mutex<Vec<(Event, EntryId)>>,
+    sequencer: tokio::sync::Mutex<sequencer::Sequencer>,
+    /// The outbox number up to which entries have their log index.
+    indexed: watch::Sender<u64>,
+    wake: Notify,
+    argon2: Semaphore,
+    token_key: SigningKey,
+    tickets: SealKey,
+    log_signer: NoteSigner,
+    region_signer: NoteSigner,
+    witnesses: Vec<Arc<dyn Witness>>,
+    mac_keys: Mutex<MacKeys>,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    location: Location,
+    /// When this process opened the region: what was open before is nobody's any more.
+    started: base::Timestamp,
+}
+
+/// Prepared account keys, emptied whenever a credential changes.
+#[derive(Default)]
+struct MacKeys {
+    generation: u64,
+    by_space: HashMap<SpaceId, Arc<Vec<(String, HmacKey)>>>,
+}
+
+/// Given to handlers of `open` rows: public documents and sign-in pages, which reach no customer data.
+#[derive(Debug)]
+pub struct Public(pub(crate) ());
+
+impl Public {
+    /// The receipt of an answer that has no entry, because nothing of a customer's was touched.
+    pub fn receipt(self) -> Receipt {
+        Receipt { entry: None }
+    }
+}
+
+impl Trust {
+    /// Rules, residency, tenancy; for weight *before* also the opening entry, durable; only then the permit.
+    /// Errors: what the rules say (403, 404…), recorded before this returns; internal ones.
+    pub async fn permit<A: Access>(&self, ask: Ask) -> Result<Permit<A>> {
+        let verdict = self.facts(|facts| rules::judge_first(&ask, facts).unwrap_or_else(|| self.0.rules.judge(&ask, facts)));
+        match verdict {
+            Verdict::Allow { because } => Permit::open(self, ask, because).await,
+            Verdict::Refuse(error) => {
+                self.refused(&ask, &error).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Checks a password, key, signature or token; never returns the secret. Needs no permit: there is no caller yet.
+    pub fn credentials(&self) -> Credentials<'_> {
+        Credentials { trust: self }
+    }
+
+    /// Reads the facts under their lock: keep the closure short.
+    pub fn facts<T>(&self, read: impl FnOnce(&Facts) -> T) -> T {
+        read(&self.0.facts.read().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// Would the caller be allowed this management action there? Opens nothing, records nothing: for list filters.
+    pub fn may(&self, caller: &Caller, action: &str, scope: &base::ResourceId) -> bool {
+        let ask = Ask {
+            caller: caller.clone(),
+            verb: "May",
+            actions: vec![action.to_owned()],
+            data: false,
+            target: scope.clone(),
+            scope: scope.clone(),
+            detail: String::new(),
+            weight: Weight::Batched,
+            origin: Origin { request: base::RequestId(uuid::Uuid::nil()), peer: None, client_request: None, user_agent: None },
+        };
+        let verdict = self.facts(|facts| rules::judge_first(&ask, facts).unwrap_or_else(|| self.0.rules.judge(&ask, facts)));
+        matches!(verdict, Verdict::Allow { .. })
+    }
+
+    /// A public row is answered. Only the gateway calls it.
+    pub fn public(&self) -> Public {
+        Public(())
+    }
+
+    /// A request without a valid caller, for the tally of its second.
+    pub fn stranger(&self, door: &'static str, reason: &str, peer: Option<IpAddr>) {
+        self.0.gathered.stranger(door, reason, source_prefix(peer));
+        self.wake();
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.0.clock.clone()
+    }
+    pub fn chance(&self) -> Arc<dyn Chance> {
+        self.0.chance.clone()
+    }
+    pub fn location(&self) -> &Location {
+        &self.0.location
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+    pub(crate) fn wake(&self) {
+        self.0.wake.notify_one();
+    }
+
+    /// Puts one entry into the outbox; durable when it returns.
+    pub(crate) async fn append(&self, event: &Event, weight: record::Weight, phase: Phase, opens: Option<EntryId>) -> Result<EntryId> {
+        let ids = self.0.append_all(&[(event.clone(), weight, phase, opens)]).await?;
+        self.wake();
+        ids.first().copied().ok_or_else(|| Error::internal("an entry got no number"))
+    }
+
+    /// Waits until the entry has its index in the log.
+    pub(crate) async fn wait_indexed(&self, id: EntryId) -> Result<()> {
+        let mut indexed = self.0.indexed.subscribe();
+        self.wake();
+        indexed.wait_for(|number| *number >= id.number).await.map_err(|_| Error::new(Kind::Unavailable, "ShuttingDown", "The region is stopping. Try again."))?;
+        Ok(())
+    }
+
+    async fn refused(&self, ask: &Ask, error: &Error) -> Result<()> {
+        if ask.caller.is_anonymous() {
+            self.stranger("permit", &error.code, ask.origin.peer);
+            return Ok(());
+        }
+        // whose data was tried, where it exists; else the caller's own record
+        let owner = self.facts(|f| f.tenant_of(&ask.target)).or(ask.caller.tenant());
+        let owner = owner.filter(|t| self.0.keys.owner(Some(*t)).is_ok());
+        let outcome = Outcome { result: Ended::Refused, ..Outcome::failed(error) };
+        if matches!(ask.weight, Weight::Before | Weight::Indexed) {
+            let mut event = journal::event(ask, owner, "");
+            journal::ended(&mut event, &outcome);
+            self.append(&event, record::Weight::Before, Phase::Whole, None).await?;
+            return Ok(());
+        }
+        self.gather(ask, owner, &outcome).await
+    }
+
+    /// Adds a line to the next batched entry; waits for a flush when too many wait.
+    pub(crate) async fn gather(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) -> Result<()> {
+        if self.0.gathered.is_full() {
+            self.0.flush().await?;
+        }
+        self.gather_now(ask, owner, outcome);
+        Ok(())
+    }
+    pub(crate) fn gather_now(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) {
+        self.0.gathered.add(ask, owner, outcome);
+    }
+    pub(crate) fn close_later(&self, event: Event, opened: EntryId) {
+        self.0.unfinished.lock().unwrap_or_else(|e| e.into_inner()).push((event, opened));
+        self.wake();
+    }
+
+    /// After a durable commit: facts, keys and caches follow.
+    pub(crate) fn applied(&self, facts: Vec<std::result::Result<Fact, String>>, version: Version, dropped: Option<SpaceId>, tenant: Option<(TenantId, Arc<keys::OwnerKeys>)>, credentials: Option<SpaceId>) {
+        if let Some((id, keys)) = tenant {
+            self.0.keys.add_tenant(id, keys);
+        }
+        if !facts.is_empty() {
+            let mut all = self.0.facts.write().unwrap_or_else(|e| e.into_inner());
+            for change in facts {
+                all.apply(change, version.0);
+            }
+        }
+        if let Some(space) = dropped.or(credentials) {
+            let mut macs = self.0.mac_keys.lock().unwrap_or_else(|e| e.into_inner());
+            macs.generation += 1;
+            macs.by_space.remove(&space);
+        }
+        if let Some(space) = dropped {
+            self.0.keys.forget_space(space);
+        }
+    }
+}
+
+impl Inner {
+    /// Where new bytes go: a site of this region whose place is signed. Every site of a region is in its location, and a
+    /// space of another location can't be created, so there is no other choice to make.
+    fn place(&self) -> Result<&Arc<dyn Blobs>> {
+        let facts = self.facts.read().unwrap_or_else(|e| e.into_inner());
+        let signed = |site: &SiteName| facts.sites().iter().any(|s| s.place.site == *site);
+        self.sites
+            .iter()
+            .find(|s| signed(s.site()))
+            .ok_or_else(|| Error::new(Kind::Unavailable, "NoSite", "No site of the region has a signed place for these bytes."))
+    }
+    fn site(&self, name: &SiteName) -> Result<&Arc<dyn Blobs>> {
+        self.sites.iter().find(|s| s.site() == name).ok_or_else(|| Error::new(Kind::Unavailable, "SiteUnavailable", format!("The site '{name}' is not reachable now.")))
+    }
+    fn mac_keys(&self, space: SpaceId) -> Option<Arc<Vec<(String, HmacKey)>>> {
+        self.mac_keys.lock().unwrap_or_else(|e| e.into_inner()).by_space.get(&space).cloned()
+    }
+    fn mac_generation(&self) -> u64 {
+        self.mac_keys.lock().unwrap_or_else(|e| e.into_inner()).generation
+    }
+    /// Keeps keys read at `generation`; if a credential changed meanwhile they are used once and not kept.
+    fn keep_mac_keys(&self, space: SpaceId, generation: u64, keys: Arc<Vec<(String, HmacKey)>>) -> Arc<Vec<(String, HmacKey)>> {
+        let mut macs = self.mac_keys.lock().unwrap_or_else(|e| e.into_inner());
+        if macs.generation == generation {
+            macs.by_space.insert(space, keys.clone());
+        }
+        keys
+    }
+
+    /// Appends entries, in order, in as few commits as the store's limits allow.
+    async fn append_all(&self, entries: &[(Event, record::Weight, Phase, Option<EntryId>)]) -> Result<Vec<EntryId>> {
+        let mut ids = Vec::with_capacity(entries.len());
+        let mut ops: Vec<Op> = Vec::new();
+        let mut bytes = 0;
+        for (event, weight, phase, opens) in entries {
+            let keys = journal::keys_of(&self.keys, event)?;
+            let note = Note { event, weight: *weight, phase: *phase, opens: *opens, at: self.clock.now() };
+            let op = self.scribe.entry(note, &keys, &*self.chance)?;
+            let size = if let Op::Append { value, .. } = &op { value.len() + 64 } else { 64 };
+            if !ops.is_empty() && (bytes + size > store::COMMIT_BYTES_MAX / 2 || ops.len() >= 500) {
+                ids.extend(self.append_ops(std::mem::take(&mut ops)).await?);
+                bytes = 0;
+            }
+            bytes += size;
+            ops.push(op);
+        }
+        if !ops.is_empty() {
+            ids.extend(self.append_ops(ops).await?);
+        }
+        Ok(ids)
+    }
+
+    async fn append_ops(&self, ops: Vec<Op>) -> Result<Vec<EntryId>> {
+        let commit = Commit { shard: layout::SHARD, idem: u128::from_be_bytes(crypto::random_array(&*self.chance)), checks: Vec::new(), ops };
+        let done = match self.kv.commit(commit.clone()).await {
+            Err(store::CommitError::Unknown) => self.kv.commit(commit).await?,
+            other => other?,
+        };
+        Ok(done.appended.into_iter().map(|number| EntryId { shard: layout::SHARD, number }).collect())
+    }
+
+    /// Writes what was gathered and the closings of dropped permits.
+    async fn flush(&self) -> Result<()> {
+        let unfinished = std::mem::take(&mut *self.unfinished.lock().unwrap_or_else(|e| e.into_inner()));
+        let mut entries: Vec<_> = unfinished.iter().map(|(event, opened)| (event.clone(), record::Weight::Before, Phase::Close, Some(*opened))).collect();
+        entries.extend(self.gathered.take().into_iter().map(|event| {
+            let weight = if event.verb == record::catalogue::STRANGERS.name { record::Weight::Tally } else { record::Weight::Batched };
+            (event, weight, Phase::Whole, None)
+        }));
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.append_all(&entries).await.map(drop)
+    }
+}
+
+/// The /24 or /48 a request came from: enough to see an attack, too little to follow a person.
+fn source_prefix(peer: Option<IpAddr>) -> String {
+    match peer {
+        None => "unknown".into(),
+        Some(IpAddr::V4(ip)) => {
+            let [a, b, c, _] = ip.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        Some(IpAddr::V6(ip)) => {
+            let [a, b, c, ..] = ip.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+    }
+}

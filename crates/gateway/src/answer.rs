@@ -1,0 +1,283 @@
+//! One request, from its head to its answer.
+
+use crate::edge::ResponseBody;
+use crate::route::{Route, route};
+use crate::Inner;
+use base::{Error, Kind, RequestId, Result};
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, BodyStream, Full};
+use service::{Body, Call, Handler, Head, Neighbours, Params, Query, Reply, Service};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use trust::{Ask, Caller, Origin};
+
+/// Verifies a bearer token against the audiences of a door. `identity` supplies it.
+pub type VerifyBearer = Arc<dyn Fn(&Neighbours, &str, &[String]) -> Result<Caller> + Send + Sync>;
+
+/// A request id as the answer shows it, in every dialect.
+const REQUEST_ID: &str = "x-ms-request-id";
+
+pub(crate) async fn answer<B>(inner: Arc<Inner>, request: Request<B>, peer: Option<IpAddr>) -> Response<ResponseBody>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = read_head(&inner, request, peer);
+    let is_head = head.method == Method::HEAD;
+    let request_id = head.origin.request;
+    // its own task: a client that leaves does not stop a commit in the middle
+    let task = tokio::spawn(async move { respond(inner, head, body).await });
+    let mut response = task.await.unwrap_or_else(|panic| {
+        tracing::error!(request = %request_id, %panic, "a handler panicked");
+        plain(StatusCode::INTERNAL_SERVER_ERROR, "The region met an internal error.")
+    });
+    if is_head {
+        *response.body_mut() = empty();
+    }
+    if let Ok(value) = HeaderValue::from_str(&request_id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+fn read_head<B>(inner: &Inner, request: Request<B>, peer: Option<IpAddr>) -> (Head, Body)
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (parts, body) = request.into_parts();
+    let host = parts.uri.authority().map(|a| a.as_str()).or_else(|| parts.headers.get(header::HOST)?.to_str().ok()).unwrap_or("");
+    let text = |name: &str, max: usize| parts.headers.get(name).and_then(|v| v.to_str().ok()).map(|v| v.chars().take(max).collect::<String>());
+    let origin = Origin {
+        request: RequestId::random(&*inner.trust.chance()),
+        peer,
+        client_request: text("x-ms-client-request-id", 1_024),
+        user_agent: text("user-agent", 256),
+    };
+    let head = Head {
+        host: host_name(host),
+        raw_path: parts.uri.path().to_owned(),
+        raw_query: parts.uri.query().unwrap_or("").to_owned(),
+        query: Query::default(),
+        door: "",
+        params: Params::default(),
+        at: inner.trust.clock().now(),
+        urls: inner.urls.clone(),
+        method: parts.method,
+        headers: parts.headers,
+        origin,
+    };
+    let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()).or(body.size_hint().exact());
+    (head, Body { length, stream: incoming(body, inner.limits.idle_s) })
+}
+
+/// `LocalHost:8443` → `localhost`; `[::1]:8443` → `::1`.
+fn host_name(authority: &str) -> String {
+    let name = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(""),
+        None => authority.rsplit_once(':').map_or(authority, |(name, _)| name),
+    };
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// The body as it comes, each part within the idle time.
+fn incoming<B>(body: B, idle_s: u64) -> trust::ByteStream
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let frames = Box::pin(BodyStream::new(body));
+    Box::pin(futures::stream::unfold(Some(frames), move |state| async move {
+        let mut frames = state?;
+        loop {
+            match tokio::time::timeout(Duration::from_secs(idle_s), frames.next()).await {
+                Err(_) => return Some((Err(Error::new(Kind::Cancelled, "RequestTimeout", "No byte of the body came for too long.")), None)),
+                Ok(None) => return None,
+                Ok(Some(Err(cause))) => {
+                    return Some((Err(Error::new(Kind::Cancelled, "IncompleteBody", "The body broke off.").because(cause)), None));
+                }
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => return Some((Ok(data), Some(frames))),
+                    // trailers carry nothing that we read
+                    Err(_) => continue,
+                },
+            }
+        }
+    }))
+}
+
+async fn respond(inner: Arc<Inner>, mut head: Head, body: Body) -> Response<ResponseBody> {
+    let query = Query::parse(&head.raw_query);
+    let bad_query = match query {
+        Ok(query) => {
+            head.query = query;
+            None
+        }
+        Err(error) => Some(error),
+    };
+    let (service, result) = match route(&inner, &head) {
+        Route::NoDoor => {
+            inner.trust.stranger("edge", "UnknownHost", head.origin.peer);
+            return plain(StatusCode::MISDIRECTED_REQUEST, "This region has no service under that host name.");
+        }
+        Route::NoRow { service, door, params, other_method } => {
+            (head.door, head.params) = (door.name, params);
+            inner.trust.stranger(door.name, "NoSuchOperation", head.origin.peer);
+            let error = bad_query.unwrap_or_else(|| no_row(&head, other_method));
+            (service.clone(), Err(error))
+        }
+        Route::Row { service, door, row, params } => {
+            (head.door, head.params) = (door.name, params);
+            let result = match bad_query {
+                Some(error) => Err(error),
+                None => handle(&inner, &**service, row, head.clone(), body).await,
+            };
+            (service.clone(), result)
+        }
+    };
+    let mut response = match result {
+        Ok(reply) => print(reply),
+        Err(error) => refuse(&*service, &head, &error),
+    };
+    service.decorate(&head, response.headers_mut());
+    response
+}
+
+fn no_row(head: &Head, other_method: bool) -> Error {
+    match other_method {
+        true => Error::new(Kind::MethodNotAllowed, "UnsupportedHttpVerb", format!("The resource doesn't support the verb {} with these parameters.", head.method)),
+        false => Error::new(Kind::NotFound, "ResourceNotFound", format!("There is no operation at '{}'.", head.raw_path)),
+    }
+}
+
+async fn handle(inner: &Inner, service: &dyn Service, row: &service::Operation, head: Head, body: Body) -> Result<Reply> {
+    let near = Neighbours::new(inner.trust.clone(), Caller::Anonymous, head.origin.clone(), inner.urls.clone());
+    if let Handler::Open(handler) = &row.handler {
+        let call = Call { head, caller: Caller::Anonymous, body };
+        return handler(call, inner.trust.public(), near).await;
+    }
+    let caller = match authenticate(inner, service, &head, &near).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            inner.trust.stranger(row.door.name, &error.code, head.origin.peer);
+            return Err(error);
+        }
+    };
+    let near = near.on_behalf(caller.clone());
+    let target = (row.target)(&head, &caller, &near);
+    if caller.is_anonymous() {
+        // whether the target exists is not for strangers
+        inner.trust.stranger(row.door.name, "NoAuthenticationInformation", head.origin.peer);
+        return Err(Error::new(Kind::Unauthenticated, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."));
+    }
+    let target = target?;
+    let ask = Ask {
+        caller: caller.clone(),
+        verb: row.name,
+        actions: row.actions.iter().map(|a| (*a).to_owned()).collect(),
+        data: row.door.data,
+        target: target.resource,
+        scope: target.scope,
+        detail: target.detail,
+        weight: row.weight,
+        origin: head.origin.clone(),
+    };
+    let call = Call { head, caller, body };
+    match &row.handler {
+        Handler::Read(handler) => handler(call, inner.trust.permit(ask).await?, near).await,
+        Handler::Write(handler) => handler(call, inner.trust.permit(ask).await?, near).await,
+        Handler::Open(_) => Err(Error::internal("an open row has no permit")),
+    }
+}
+
+async fn authenticate(inner: &Inner, service: &dyn Service, head: &Head, near: &Neighbours) -> Result<Caller> {
+    if let Some(caller) = service.authenticate(head, near).await? {
+        return Ok(caller);
+    }
+    let Some(value) = head.headers.get(header::AUTHORIZATION) else { return Ok(Caller::Anonymous) };
+    let invalid = || Error::new(Kind::Unauthenticated, "InvalidAuthenticationToken", "The 'Authorization' header is not one of this service's schemes.");
+    let text = value.to_str().map_err(|_| invalid())?;
+    let (scheme, token) = text.split_once(' ').ok_or_else(invalid)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(invalid());
+    }
+    (inner.bearer)(near, token.trim(), &service.audiences(&inner.urls, head.door))
+}
+
+fn print(reply: Reply) -> Response<ResponseBody> {
+    let (status, headers, body, entry) = reply.into_parts();
+    let mut response = Response::new(outgoing(body, status));
+    *response.status_mut() = status;
+    let length = headers.get(header::CONTENT_LENGTH).cloned();
+    *response.headers_mut() = headers;
+    if let Some(length) = length {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    }
+    if let Some(entry) = entry
+        && let Ok(value) = HeaderValue::from_str(&entry.to_string())
+    {
+        response.headers_mut().insert("x-bleu-entry", value);
+    }
+    response
+}
+
+fn outgoing(body: Body, status: StatusCode) -> ResponseBody {
+    if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+        return empty();
+    }
+    Outgoing { left: body.length, stream: body.stream }.boxed_unsync()
+}
+
+/// A body with a known length, so that it is sent with `Content-Length`.
+struct Outgoing {
+    left: Option<u64>,
+    stream: trust::ByteStream,
+}
+
+impl http_body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        match self.stream.poll_next_unpin(context) {
+            Poll::Ready(Some(Ok(bytes))) => {
+                self.left = self.left.map(|left| left.saturating_sub(bytes.len() as u64));
+                Poll::Ready(Some(Ok(http_body::Frame::data(bytes))))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::warn!(%error, "an answer broke off");
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.left.map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
+    }
+}
+
+fn refuse(service: &dyn Service, head: &Head, error: &Error) -> Response<ResponseBody> {
+    if error.kind == Kind::Internal {
+        tracing::error!(request = %head.origin.request, door = head.door, %error, "an internal error");
+    } else {
+        tracing::debug!(request = %head.origin.request, door = head.door, code = %error.code, "refused");
+    }
+    service.refuse(head, error).map(|bytes| Full::new(bytes).map_err(|never| match never {}).boxed_unsync())
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn empty() -> ResponseBody {
+    http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
+}

@@ -1,0 +1,50 @@
+//! "Which service is this for?": host and path against the services' tables.
+
+use crate::Inner;
+use service::{Door, Head, Matched, Operation, Params, RESERVED_NAMES, Service};
+use std::sync::Arc;
+
+/// Where a request goes.
+pub(crate) enum Route<'a> {
+    Row { service: &'a Arc<dyn Service>, door: Arc<Door>, row: &'a Operation, params: Params },
+    /// A door is known, so its dialect can say what is wrong.
+    NoRow { service: &'a Arc<dyn Service>, door: Arc<Door>, params: Params, other_method: bool },
+    /// The host is not one of ours.
+    NoDoor,
+}
+
+/// Finds the row. On the bare host several doors may claim a path: the first that has a row for it wins.
+pub(crate) fn route<'a>(inner: &'a Inner, head: &Head) -> Route<'a> {
+    let mut fallback: Option<Route<'a>> = None;
+    let first = head.raw_path.trim_start_matches('/').split('/').next().unwrap_or("").to_ascii_lowercase();
+    let reserved = RESERVED_NAMES.contains(&first.as_str());
+    let bare = head.host == "localhost" || head.host == inner.urls.domain || head.host.parse::<std::net::IpAddr>().is_ok();
+    for (service, table) in &inner.services {
+        for (door, host_params, path) in table.doors_for(&head.host, &inner.urls.domain, &head.raw_path) {
+            // "/subscriptions/…" is never a storage account, also where no row fits
+            if bare && door.data && reserved {
+                continue;
+            }
+            match table.find(&door, head, &path) {
+                Matched::Row(row, params) => {
+                    let mut all = host_params;
+                    all.0.extend(params.0);
+                    return Route::Row { service, door, row, params: all };
+                }
+                Matched::OtherMethod => fallback = better(fallback, Route::NoRow { service, door, params: host_params, other_method: true }),
+                Matched::Nothing => fallback = better(fallback, Route::NoRow { service, door, params: host_params, other_method: false }),
+            }
+        }
+    }
+    fallback.unwrap_or(Route::NoDoor)
+}
+
+/// A door that knows the path speaks before one that does not.
+fn better<'a>(have: Option<Route<'a>>, new: Route<'a>) -> Option<Route<'a>> {
+    let known = |r: &Route<'_>| matches!(r, Route::NoRow { other_method: true, .. });
+    match have {
+        None => Some(new),
+        Some(old) if !known(&old) && known(&new) => Some(new),
+        old => old,
+    }
+}

@@ -1,0 +1,63 @@
+//! How a handler reaches what is not under its own permit: by asking, as the same caller, for another one.
+
+use crate::Urls;
+use base::{Clock, Result, ResourceId};
+use std::sync::Arc;
+use trust::{Access, Ask, Caller, Credentials, Facts, Origin, Permit, Trust, Weight};
+
+/// The caller's further reach. Cheap to clone.
+#[derive(Clone)]
+pub struct Neighbours {
+    trust: Trust,
+    pub caller: Caller,
+    pub origin: Origin,
+    pub urls: Arc<Urls>,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn base::Chance>,
+}
+
+impl std::fmt::Debug for Neighbours {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Neighbours of {:?}", self.caller)
+    }
+}
+
+impl Neighbours {
+    /// For the gateway, ARM's worker and the test kit.
+    pub fn new(trust: Trust, caller: Caller, origin: Origin, urls: Arc<Urls>) -> Neighbours {
+        let (clock, chance) = (trust.clock(), trust.chance());
+        Neighbours { trust, caller, origin, urls, clock, chance }
+    }
+    /// The same reach under another caller: for ARM's worker (`Caller::Worker`) and the token service's own acts.
+    pub fn on_behalf(&self, caller: Caller) -> Neighbours {
+        Neighbours { caller, ..self.clone() }
+    }
+    /// A further permit. `scope` is where roles are looked up; `detail` goes into the record.
+    pub async fn permit<A: Access>(&self, verb: &'static str, actions: &[&str], data: bool, target: &ResourceId, weight: Weight, detail: &str) -> Result<Permit<A>> {
+        self.trust
+            .permit(Ask {
+                caller: self.caller.clone(),
+                verb,
+                actions: actions.iter().map(|a| (*a).to_owned()).collect(),
+                data,
+                target: target.clone(),
+                scope: target.clone(),
+                detail: detail.to_owned(),
+                weight,
+                origin: self.origin.clone(),
+            })
+            .await
+    }
+    /// Would the caller be allowed this management action there? For list filters; opens nothing, records nothing.
+    pub fn may(&self, action: &str, scope: &ResourceId) -> bool {
+        self.trust.may(&self.caller, action, scope)
+    }
+    /// Reads the facts. Keep the closure short: it holds the lock that commits wait for.
+    pub fn facts<T>(&self, read: impl FnOnce(&Facts) -> T) -> T {
+        self.trust.facts(read)
+    }
+    /// Checks passwords, keys, signatures, tokens.
+    pub fn credentials(&self) -> Credentials<'_> {
+        self.trust.credentials()
+    }
+}

@@ -1,0 +1,211 @@
+//! What an auditor is handed: bundles, trust files, proofs; and the status that people read.
+
+use crate::sequencer::{SealedOpening, read_tiles};
+use crate::{Inner, Trust, journal, layout};
+use base::{EntryId, Error, Kind, Place, Result, TenantId, Timestamp};
+use crypto::open_record;
+use record::bundle::{Contents, Header, Held};
+use record::tiles::{self, TILE_WIDTH, TilePath, split_entries};
+use record::{Digest, Entry, Opening, SignedNote, TrustKeys, catalogue};
+use std::collections::{BTreeMap, HashMap};
+use store::KeyRange;
+
+/// The proof that an entry is in the log.
+#[derive(Clone, Debug)]
+pub struct Proof {
+    pub id: EntryId,
+    pub index: u64,
+    pub size: u64,
+    pub leaf: Digest,
+    pub path: Vec<Digest>,
+    /// The signed checkpoint the path leads to.
+    pub checkpoint: Vec<u8>,
+    /// The entry itself.
+    pub entry: Vec<u8>,
+}
+
+/// Where the region stands.
+#[derive(Clone, Debug)]
+pub struct Status {
+    pub places: Vec<Place>,
+    pub size: u64,
+    pub root: Digest,
+    pub cosigned: bool,
+    pub witnesses: usize,
+    pub tenants: usize,
+    pub spaces: usize,
+    pub now: Timestamp,
+}
+
+impl Trust {
+    /// The public keys to hand over out of band; for a tenant, with the digest of its tag key. Error: no such tenant.
+    pub fn trust_keys(&self, tenant: Option<TenantId>) -> Result<TrustKeys> {
+        let inner = self.inner();
+        let tenant = match tenant {
+            Some(t) => Some((t, Digest::of(&inner.keys.owner(Some(t))?.tag_key))),
+            None => None,
+        };
+        let witnesses: Vec<_> = inner.witnesses.iter().map(|w| w.key().clone()).collect();
+        let threshold = witnesses.len();
+        Ok(TrustKeys { log: inner.log_signer.key().clone(), region: inner.region_signer.key().clone(), tenant, witnesses, threshold })
+    }
+
+    pub async fn status(&self) -> Status {
+        let inner = self.inner();
+        let sequencer = inner.sequencer.lock().await;
+        self.facts(|f| Status {
+            places: f.sites().iter().map(|s| s.place.clone()).collect(),
+            size: sequencer.head.size,
+            root: Digest(sequencer.head.root),
+            cosigned: sequencer.is_cosigned(inner),
+            witnesses: inner.witnesses.len(),
+            tenants: f.tenants().count(),
+            spaces: f.spaces().count(),
+            now: inner.clock.now(),
+        })
+    }
+
+    /// The newest signed checkpoint; `None` before the first.
+    pub async fn checkpoint(&self) -> Option<Vec<u8>> {
+        self.inner().sequencer.lock().await.checkpoint.as_ref().map(|c| c.to_bytes())
+    }
+
+    /// A tile or entry bundle of the log, by its C2SP path.
+    pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        let path = TilePath::parse(path)?;
+        let stored = self.inner().kv.get(&layout::tile(&path.to_string())).await?;
+        Ok(stored.map(|(_, bytes)| bytes.to_vec()))
+    }
+
+    /// The proof of one entry. Errors: `EntryNotFound`.
+    pub async fn prove(&self, id: EntryId) -> Result<Proof> {
+        self.turn().await?;
+        let inner = self.inner();
+        let sequencer = inner.sequencer.lock().await;
+        let (size, not_found) = (sequencer.head.size, || Error::new(Kind::NotFound, "EntryNotFound", format!("There is no entry {id}.")));
+        // one shard: an entry's index is its number less one
+        let index = id.number.checked_sub(1).filter(|i| *i < size && id.shard == layout::SHARD).ok_or_else(not_found)?;
+        let tiles = read_tiles(&*inner.kv, tiles::inclusion_paths(size, index)).await?;
+        let path = tiles::prove_inclusion(size, index, &|p| Ok(tiles.get(p).cloned()))?;
+        let entry = inner.entries(index / TILE_WIDTH, size).await?.into_iter().nth((index % TILE_WIDTH) as usize).ok_or_else(not_found)?;
+        let checkpoint = sequencer.checkpoint.as_ref().map(|c| c.to_bytes()).unwrap_or_default();
+        Ok(Proof { id, index, size, leaf: Digest::leaf(&entry), path, checkpoint, entry })
+    }
+
+    /// The newest entries of an owner, opened: index, entry, event. For `bleu record follow`.
+    pub async fn entries_from(&self, tenant: Option<TenantId>, from: u64) -> Result<Vec<(u64, Entry, Option<record::Event>)>> {
+        let inner = self.inner();
+        let size = inner.sequencer.lock().await.head.size;
+        let mut found = Vec::new();
+        for bundle in (from / TILE_WIDTH)..size.div_ceil(TILE_WIDTH) {
+            for (at, bytes) in inner.entries(bundle, size).await?.into_iter().enumerate() {
+                let index = bundle * TILE_WIDTH + at as u64;
+                if index < from {
+                    continue;
+                }
+                let entry = Entry::decode(&bytes)?;
+                let opened = inner.opening(index, &entry, tenant).await?;
+                let event = opened.map(|o| record::Event::decode(&o.event)).transpose()?;
+                found.push((index, entry, event));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The bundle of a tenant (`None`: of the region): every entry of the log, the openings of its own, the signed
+    /// places, and where its bytes are. The export is an entry itself, in the bundle.
+    pub async fn export(&self, tenant: Option<TenantId>) -> Result<Vec<u8>> {
+        let inner = self.inner();
+        if tenant.is_some_and(|t| self.facts(|f| f.tenant(t).is_none())) {
+            return Err(Error::new(Kind::NotFound, "TenantNotFound", "There is no such tenant."));
+        }
+        let mut event = journal::own(&catalogue::BUNDLE_EXPORTED, &[("size", &inner.sequencer.lock().await.head.size.to_string())]);
+        event.owner = journal::owner_of(tenant);
+        self.append(&event, record::Weight::Before, record::Phase::Whole, None).await?;
+        self.turn().await?;
+        let sequencer = inner.sequencer.lock().await;
+        let checkpoint = sequencer.checkpoint.clone().ok_or_else(|| Error::internal("the record has no checkpoint yet"))?;
+        let size = checkpoint.checkpoint.size;
+        let (mut entries, mut openings) = (Vec::with_capacity(size as usize), Vec::new());
+        for bundle in 0..size.div_ceil(TILE_WIDTH) {
+            for bytes in inner.entries(bundle, size).await? {
+                let index = entries.len() as u64;
+                if let Some(opening) = inner.opening(index, &Entry::decode(&bytes)?, tenant).await? {
+                    openings.push((index, opening));
+                }
+                entries.push(bytes);
+            }
+        }
+        let places = self.facts(|f| f.sites().iter().map(|s| SignedNote::parse(s.note.as_bytes())).collect::<Result<Vec<_>>>())?;
+        // the residency of a tenant is the region's: every country in which it has a site
+        let mut residency: Vec<String> = self.facts(|f| f.sites().iter().map(|s| s.place.country.clone()).collect());
+        residency.sort();
+        residency.dedup();
+        let tag_key = match tenant {
+            Some(t) => Some(inner.keys.owner(Some(t))?.tag_key),
+            None => None,
+        };
+        let header = Header {
+            region: inner.location.clone(),
+            origin: inner.log_signer.key().name().to_owned(),
+            tenant,
+            residency,
+            size,
+            created: inner.clock.now(),
+        };
+        let contents = Contents { header, checkpoint, keys: self.trust_keys(tenant)?, tag_key, places, map: self.held(tenant).await?, entries, openings };
+        contents.seal(&inner.region_signer)
+    }
+
+    /// Where an owner's bytes are now, by resource and site.
+    async fn held(&self, tenant: Option<TenantId>) -> Result<Vec<Held>> {
+        let inner = self.inner();
+        let spaces: HashMap<_, _> = self.facts(|f| f.spaces().filter(|s| s.tenant == tenant).map(|s| (s.id, s.resource.clone())).collect());
+        let mut held: BTreeMap<(base::ResourceId, base::SiteName), (u64, u64)> = BTreeMap::new();
+        for (id, resource) in spaces {
+            let mut range = KeyRange::prefix(&layout::space_ledger(id));
+            loop {
+                let page = inner.kv.scan(range.clone(), store::PAGE_ROWS_MAX, false).await?;
+                for row in page.rows {
+                    let ledger: crate::content::LedgerRow = base::decode(&open_record(&inner.keys.facts, &row.key, &row.value)?)?;
+                    let sum = held.entry((resource.clone(), ledger.site)).or_default();
+                    *sum = (sum.0 + 1, sum.1 + ledger.bytes);
+                }
+                match page.next {
+                    Some(next) => range = range.resume(next, false),
+                    None => break,
+                }
+            }
+        }
+        Ok(held.into_iter().map(|((resource, site), (chunks, bytes))| Held { resource, site, chunks, bytes }).collect())
+    }
+}
+
+impl Inner {
+    /// The entries of a bundle of a log of `size` entries.
+    async fn entries(&self, bundle: u64, size: u64) -> Result<Vec<Vec<u8>>> {
+        let width = (size - bundle * TILE_WIDTH).min(TILE_WIDTH) as u16;
+        let path = TilePath { level: None, index: bundle, width }.to_string();
+        let (_, bytes) = self.kv.get(&layout::tile(&path)).await?.ok_or_else(|| Error::internal(format!("the record has no {path}")))?;
+        split_entries(&bytes).map(|e| e.map(<[u8]>::to_vec)).collect()
+    }
+
+    /// The opening of an entry, if it is the region's or this tenant's.
+    async fn opening(&self, index: u64, entry: &Entry, tenant: Option<TenantId>) -> Result<Option<Opening>> {
+        let region = record::Tag::from_mac(self.keys.region_owner.tag.sign(&entry.draft.commitment.0)) == entry.draft.tag;
+        let keys = match tenant {
+            _ if region => self.keys.region_owner.clone(),
+            Some(t) => {
+                let keys = self.keys.owner(Some(t))?;
+                if record::Tag::from_mac(keys.tag.sign(&entry.draft.commitment.0)) != entry.draft.tag {
+                    return Ok(None);
+                }
+                keys
+            }
+            None => return Ok(None),
+        };
+        let (_, bytes) = self.kv.get(&layout::opening(index)).await?.ok_or_else(|| Error::internal(format!("entry {index} has no opening")))?;
+        let sealed: SealedOpening = base::decode(&bytes)?;
+        journal::open(&keys.record, &entry.draft.commitment, &sealed.sealed).map(Some)
+    }
+}

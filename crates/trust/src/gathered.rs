@@ -1,0 +1,151 @@
+//! What is recorded many to an entry: a customer's own reads, refusals of known callers, and tallies of strangers.
+//!
+//! Bounded: at most [`LINES_MAX`] distinct lines wait; whoever adds beyond that flushes first. A crash may lose the last
+//! second, and the next start says so.
+
+use crate::journal::{cut, owner_of, who};
+use crate::{Ask, Ended, Outcome, journal};
+use base::{ResourceId, TenantId};
+use record::{Event, Line, Who, bounded, catalogue};
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// Distinct lines that may wait for the next flush.
+pub(crate) const LINES_MAX: usize = 100_000;
+const STRANGERS_MAX: usize = 4_096;
+/// Lines of one entry: with details of ordinary length its opening stays far below a row's 64 KiB.
+const ENTRY_LINES_MAX: usize = 256;
+const ENTRY_BYTES_MAX: usize = 40_000;
+
+#[derive(PartialEq, Eq, Hash)]
+struct LineKey {
+    refused: bool,
+    owner: Option<TenantId>,
+    resource: ResourceId,
+    who: Who,
+    verb: &'static str,
+    detail: String,
+    status: u16,
+    code: String,
+    ended: u8,
+}
+
+#[derive(Default)]
+struct Count {
+    count: u64,
+    bytes: u64,
+    outcome: Option<Outcome>,
+}
+
+#[derive(Default)]
+pub(crate) struct Gathered {
+    lines: Mutex<HashMap<LineKey, Count>>,
+    strangers: Mutex<HashMap<(&'static str, String, String), u64>>,
+}
+
+impl Gathered {
+    /// True when the next flush should not wait for its second.
+    pub fn is_full(&self) -> bool {
+        lock(&self.lines).len() >= LINES_MAX
+    }
+    /// One act of `ask`, ended so.
+    pub fn add(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) {
+        let key = LineKey {
+            refused: outcome.result == Ended::Refused,
+            owner,
+            resource: ask.target.clone(),
+            who: who(&ask.caller),
+            verb: ask.verb,
+            detail: bounded(&ask.detail, record::DETAIL_BYTES_MAX),
+            status: outcome.status,
+            code: cut(&outcome.code),
+            ended: outcome.result as u8,
+        };
+        let mut lines = lock(&self.lines);
+        let line = lines.entry(key).or_default();
+        line.count += 1;
+        line.bytes += outcome.bytes_in + outcome.bytes_out;
+        line.outcome.get_or_insert_with(|| outcome.clone());
+    }
+    /// A request without a valid caller. `source`: the address prefix (/24, /48).
+    pub fn stranger(&self, door: &'static str, reason: &str, source: String) {
+        let mut strangers = lock(&self.strangers);
+        let key = (door, cut(reason), source);
+        if strangers.len() >= STRANGERS_MAX && !strangers.contains_key(&key) {
+            *strangers.entry((door, "other".into(), "other".into())).or_default() += 1;
+            return;
+        }
+        *strangers.entry(key).or_default() += 1;
+    }
+
+    /// Takes everything that waits, as events: per owner and resource, reads and refusals apart.
+    pub fn take(&self) -> Vec<Event> {
+        let lines = std::mem::take(&mut *lock(&self.lines));
+        let strangers = std::mem::take(&mut *lock(&self.strangers));
+        let mut groups: HashMap<(bool, Option<TenantId>, ResourceId), Vec<(LineKey, Count)>> = HashMap::new();
+        for (key, count) in lines {
+            groups.entry((key.refused, key.owner, key.resource.clone())).or_default().push((key, count));
+        }
+        let mut events = Vec::new();
+        for ((refused, owner, resource), mut lines) in groups {
+            lines.sort_by(|(a, _), (b, _)| (&a.who, a.verb, &a.detail).cmp(&(&b.who, b.verb, &b.detail)));
+            let verb = if refused { &catalogue::REFUSALS } else { &catalogue::READS };
+            pack(verb, owner, &resource, lines, &mut events);
+        }
+        if !strangers.is_empty() {
+            tally(strangers, &mut events);
+        }
+        events
+    }
+}
+
+fn pack(verb: &catalogue::Verb, owner: Option<TenantId>, resource: &ResourceId, lines: Vec<(LineKey, Count)>, events: &mut Vec<Event>) {
+    let mut current: Option<(Event, usize)> = None;
+    for (key, count) in lines {
+        let size = key.detail.len() + key.code.len() + 64;
+        if let Some((event, bytes)) = &current
+            && (event.lines.len() >= ENTRY_LINES_MAX || bytes + size > ENTRY_BYTES_MAX || event.others.len() + 1 >= record::OTHERS_MAX)
+        {
+            events.extend(current.take().map(|(e, _)| e));
+        }
+        let (event, bytes) = current.get_or_insert_with(|| (Event::new(owner_of(owner), key.who.clone(), verb.name, resource.clone()), 0));
+        let index = if event.who == key.who {
+            0
+        } else {
+            let at = event.others.iter().position(|w| *w == key.who).unwrap_or_else(|| {
+                event.others.push(key.who.clone());
+                event.others.len() - 1
+            });
+            at as u16 + 1
+        };
+        *bytes += size + if index == 0 { 0 } else { 128 };
+        let outcome = count.outcome.as_ref().map_or_else(record::Outcome::unfinished, journal::outcome_of);
+        event.lines.push(Line { verb: key.verb.to_owned(), who: index, detail: key.detail, count: count.count, bytes: count.bytes, outcome });
+    }
+    events.extend(current.map(|(e, _)| e));
+}
+
+fn tally(strangers: HashMap<(&'static str, String, String), u64>, events: &mut Vec<Event>) {
+    let mut all: Vec<_> = strangers.into_iter().collect();
+    all.sort();
+    for part in all.chunks(ENTRY_LINES_MAX) {
+        let mut event = journal::own(&catalogue::STRANGERS, &[]);
+        event.lines = part
+            .iter()
+            .map(|((door, reason, source), count)| Line {
+                verb: (*door).to_owned(),
+                who: 0,
+                detail: source.clone(),
+                count: *count,
+                bytes: 0,
+                outcome: record::Outcome::refused(reason.clone(), 0),
+            })
+            .collect();
+        events.push(event);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // a panic while counting leaves the counts usable
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}

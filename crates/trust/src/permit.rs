@@ -1,0 +1,429 @@
+//! The one door to customer data. Only this crate makes a [`Permit`]; it can't be built, cloned, serialised or closed
+//! twice, a read permit can't commit, and what it reaches is the resource it was asked for: the permit is the address.
+
+use crate::batch::{Batch, CredentialOp, FactOp, RowCheck, RowOp, SpaceOp};
+use crate::content::{LedgerRow, Piece};
+use crate::credentials::Keys;
+use crate::data::Data;
+use crate::facts::{Fact, Space};
+use crate::journal::{self, Note};
+use crate::keys::OwnerKeys;
+use crate::{Access, Ask, Ended, Outcome, Read, Receipt, Trust, Weight, Write, layout};
+use base::{EntryId, Error, ResourceId, Result, SpaceId, TenantId};
+use bytes::Bytes;
+use crypto::{SealKey, seal_record};
+use record::{Phase, Placed};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use store::{Check, Commit, CommitError, Op};
+
+/// A dropped content's chunks live on for so long, so that no reader is left in the middle.
+const GARBAGE_DELAY_S: i64 = 3_600;
+
+/// The right to one act on one resource. Made by [`Trust::permit`] after rules and record.
+#[must_use = "close the permit: the customer's record says how the access ended"]
+pub struct Permit<A: Access> {
+    /// The opening entry, for acts recorded *before*.
+    opened: Option<EntryId>,
+    pub(crate) ask: Ask,
+    because: String,
+    pub(crate) owner: Option<TenantId>,
+    pub(crate) space: Arc<Space>,
+    pub(crate) key: SealKey,
+    /// The target's id below its space's resource, folded.
+    pub(crate) address: String,
+    pub(crate) trust: Trust,
+    open: bool,
+    access: PhantomData<A>,
+}
+
+/// Why a commit did not happen. `?` makes an [`Error`] of it.
+#[derive(Debug)]
+pub struct CommitFailed {
+    pub error: Error,
+    /// After a conflict the permit comes back: read again, decide again, commit again.
+    pub permit: Option<Permit<Write>>,
+}
+
+impl From<CommitFailed> for Error {
+    fn from(failed: CommitFailed) -> Error {
+        failed.error
+    }
+}
+
+impl<A: Access> std::fmt::Debug for Permit<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Permit({} on {})", self.ask.verb, self.ask.target)
+    }
+}
+
+impl<A: Access> Permit<A> {
+    /// After the rules said yes. For weight *before* the opening entry is durable when this returns.
+    pub(crate) async fn open(trust: &Trust, ask: Ask, because: String) -> Result<Permit<A>> {
+        let found = trust.facts(|f| f.space_for(&ask.target).map(|s| (s.clone(), f.tenant_of(&ask.target))));
+        let (space, owner) = found.ok_or_else(|| Error::internal("the region has no space of its own"))?;
+        let key = trust.inner().keys.space(&space)?;
+        let base = if space.resource == ResourceId::region() { "" } else { space.resource.folded() };
+        let address = ask.target.folded().strip_prefix(base).unwrap_or("").trim_end_matches('/').to_owned();
+        let opened = match ask.weight {
+            Weight::Before | Weight::Indexed => {
+                let mut event = journal::event(&ask, owner, &because);
+                event.outcome = record::Outcome::begun();
+                let id = trust.append(&event, record::Weight::Before, Phase::Open, None).await?;
+                if ask.weight == Weight::Indexed {
+                    trust.wait_indexed(id).await?;
+                }
+                Some(id)
+            }
+            Weight::With | Weight::Batched => None,
+        };
+        Ok(Permit { opened, ask, because, owner, space, key, address, trust: trust.clone(), open: true, access: PhantomData })
+    }
+
+    pub fn target(&self) -> &ResourceId {
+        &self.ask.target
+    }
+    pub fn caller(&self) -> &crate::Caller {
+        &self.ask.caller
+    }
+    pub fn origin(&self) -> &crate::Origin {
+        &self.ask.origin
+    }
+    /// The tenant that owns the target; `None` for the region.
+    pub fn tenant(&self) -> Option<TenantId> {
+        self.owner
+    }
+    /// Records and content under this resource, unsealed.
+    pub fn data(&self) -> Data<'_, A> {
+        Data { permit: self }
+    }
+    /// The resource's keys and the tenant's credentials.
+    pub fn secret(&self) -> Keys<'_, A> {
+        Keys { permit: self }
+    }
+
+    /// Ends an act that changed nothing. Error: the record can't take the entry, so there is no answer.
+    pub async fn close(mut self, outcome: Outcome) -> Result<Receipt> {
+        self.open = false;
+        match (self.ask.weight, self.opened) {
+            (_, Some(opened)) => {
+                let mut event = journal::event(&self.ask, self.owner, &self.because);
+                journal::ended(&mut event, &outcome);
+                let id = self.trust.append(&event, record::Weight::Before, Phase::Close, Some(opened)).await?;
+                Ok(Receipt { entry: Some(id) })
+            }
+            // a write permit that ends without an effect is gathered like a read
+            _ => {
+                self.trust.gather(&self.ask, self.owner, &outcome).await?;
+                Ok(Receipt { entry: None })
+            }
+        }
+    }
+}
+
+impl Permit<Read> {
+    /// Hands `stream` on and closes the permit when it ends: with `outcome` and the bytes sent at the last byte, as
+    /// failed after an error, as unfinished where the reader leaves. For `Reply::streaming`.
+    pub fn close_at_end(self, stream: crate::ByteStream, outcome: Outcome) -> crate::ByteStream {
+        use futures::StreamExt;
+        struct State {
+            stream: crate::ByteStream,
+            permit: Option<Permit<Read>>,
+            outcome: Outcome,
+            sent: u64,
+        }
+        let state = State { stream, permit: Some(self), outcome, sent: 0 };
+        Box::pin(futures::stream::unfold(state, |mut s| async move {
+            let permit = s.permit.take()?;
+            match s.stream.next().await {
+                Some(Ok(bytes)) => {
+                    s.sent += bytes.len() as u64;
+                    s.permit = Some(permit);
+                    Some((Ok(bytes), s))
+                }
+                Some(Err(error)) => {
+                    let failed = Outcome { bytes_out: s.sent, ..Outcome::failed(&error) };
+                    let closed = permit.close(failed).await;
+                    Some((Err(closed.err().unwrap_or(error)), s))
+                }
+                None => match permit.close(s.outcome.clone().bytes_out(s.sent)).await {
+                    Ok(_) => None,
+                    Err(error) => Some((Err(error), s)),
+                },
+            }
+        }))
+    }
+}
+
+impl Permit<Write> {
+    /// One atomic commit: checks, rows, facts, credentials, and the entry that says so. Durable on `Ok`.
+    pub async fn commit(mut self, batch: Batch, outcome: Outcome) -> Result<Receipt, CommitFailed> {
+        let plan = match self.plan(&batch, &outcome) {
+            Ok(plan) => plan,
+            Err(error) => return Err(CommitFailed { error, permit: None }),
+        };
+        let Plan { commit, facts, space, tenant, credentials } = plan;
+        let kv = self.trust.inner().kv.clone();
+        let committed = match kv.commit(commit.clone()).await {
+            // the connection was lost in the commit: the same number is never done twice, so ask again
+            Err(CommitError::Unknown) => kv.commit(commit).await,
+            other => other,
+        };
+        match committed {
+            Ok(done) => {
+                self.open = false;
+                self.trust.applied(facts, done.version, space, tenant, credentials.then_some(self.space.id));
+                self.trust.wake();
+                let number = done.appended.last().copied();
+                Ok(Receipt { entry: number.map(|number| EntryId { shard: layout::SHARD, number }) })
+            }
+            Err(error @ CommitError::Conflict { .. }) => Err(CommitFailed { error: error.into(), permit: Some(self) }),
+            Err(error) => Err(CommitFailed { error: error.into(), permit: None }),
+        }
+    }
+
+    fn plan(&self, batch: &Batch, outcome: &Outcome) -> Result<Plan> {
+        let inner = self.trust.inner();
+        let chance = &*inner.chance;
+        let mut plan = Plan::default();
+        plan.commit.shard = layout::SHARD;
+        plan.commit.idem = u128::from_be_bytes(crypto::random_array(chance));
+        // a tenant made in this batch needs its keys before its space and its entry do
+        let mut owner = self.owner;
+        let mut owner_keys = match batch.facts.iter().find_map(new_tenant) {
+            Some(tenant) if inner.keys.owner(Some(tenant)).is_err() => {
+                let (keys, ops) = inner.keys.new_tenant(tenant, chance);
+                plan.commit.ops.extend(ops);
+                plan.tenant = Some((tenant, keys.clone()));
+                owner = Some(tenant);
+                Some(keys)
+            }
+            _ => None,
+        };
+        let owner_keys = match owner_keys.take() {
+            Some(keys) => keys,
+            None => inner.keys.owner(owner)?,
+        };
+        let (space, key, address) = self.space_for(batch, owner, &owner_keys, &mut plan)?;
+        self.rows(batch, space, &key, &address, &mut plan)?;
+        self.facts(batch, owner, &mut plan)?;
+        self.credentials(batch, space, &key, &mut plan);
+        let places = self.contents(batch, &mut plan);
+        plan.commit.ops.push(self.entry(outcome, owner, &owner_keys, places)?);
+        Ok(plan)
+    }
+
+    /// Where this batch's rows go: the permit's space, or the one this batch makes for its target.
+    fn space_for(&self, batch: &Batch, owner: Option<TenantId>, owner_keys: &OwnerKeys, plan: &mut Plan) -> Result<(SpaceId, SealKey, String)> {
+        let inner = self.trust.inner();
+        let here = (self.space.id, self.key.clone(), self.address.clone());
+        let own = self.space.resource == self.ask.target;
+        match &batch.space {
+            Some(SpaceOp::Create(location)) if !own => {
+                if *location != inner.location {
+                    return Err(Error::new(
+                        base::Kind::Forbidden,
+                        "LocationNotAvailable",
+                        format!("'{location}' is not a place of this region: its data stays in '{}'.", inner.location),
+                    )
+                    .at("location"));
+                }
+                let id = SpaceId::random(&*inner.chance);
+                let wrapped_key = inner.keys.new_space(id, owner_keys, &*inner.chance);
+                let space = Space { resource: self.ask.target.clone(), id, tenant: owner, location: location.clone(), wrapped_key };
+                let key = inner.keys.space(&space)?;
+                plan.claim(Fact::Space(space), inner)?;
+                Ok((id, key, String::new()))
+            }
+            Some(SpaceOp::Drop) if own => {
+                plan.remove(Fact::space_key(&self.ask.target));
+                plan.space = Some(self.space.id);
+                // what is left to purge is found by this mark, also after a crash
+                plan.commit.ops.push(Op::Put(layout::head(&format!("purge/{}", self.space.id)), Bytes::from_static(&[1])));
+                Ok(here)
+            }
+            Some(SpaceOp::Drop) => Err(Error::internal("a space is dropped by a permit for its own resource")),
+            Some(SpaceOp::Create(_)) | None => Ok(here),
+        }
+    }
+
+    fn rows(&self, batch: &Batch, space: SpaceId, key: &SealKey, address: &str, plan: &mut Plan) -> Result<()> {
+        let inner = self.trust.inner();
+        for check in &batch.checks {
+            plan.commit.checks.push(match check {
+                RowCheck::Absent(table, name) => Check::Absent(layout::row(space, *table, address, name)),
+                RowCheck::Is(table, name, version) => Check::Is(layout::row(space, *table, address, name), *version),
+                RowCheck::Exists(table, name) => Check::Exists(layout::row(space, *table, address, name)),
+                RowCheck::AncestorExists(ancestor, table) => {
+                    let relative = ancestor.folded().strip_prefix(self.space.resource.folded());
+                    let inside = self.ask.target.is_within(ancestor).then_some(relative).flatten();
+                    let relative = inside.ok_or_else(|| Error::internal("not an enclosing resource of the same space"))?;
+                    Check::Exists(layout::row(self.space.id, *table, relative, b""))
+                }
+            });
+        }
+        for row in &batch.rows {
+            plan.commit.ops.push(match row {
+                RowOp::Put(table, name, value) => {
+                    let row = layout::row(space, *table, address, name);
+                    let sealed = seal_record(key, &*inner.chance, &row, &crate::data::envelope(name, value));
+                    Op::Put(row, sealed.into())
+                }
+                RowOp::Delete(table, name) => Op::Delete(layout::row(space, *table, address, name)),
+            });
+        }
+        Ok(())
+    }
+
+    fn facts(&self, batch: &Batch, owner: Option<TenantId>, plan: &mut Plan) -> Result<()> {
+        let inner = self.trust.inner();
+        for op in &batch.facts {
+            match op {
+                FactOp::Claim(fact) => {
+                    own_fact(fact, owner, self)?;
+                    plan.claim(fact.clone(), inner)?;
+                }
+                FactOp::Put(fact) => {
+                    own_fact(fact, owner, self)?;
+                    plan.put(fact.clone(), inner)?;
+                }
+                FactOp::Remove(key) => {
+                    if let Some(fact) = self.trust.facts(|f| f.get(key).cloned()) {
+                        own_fact(&fact, owner, self)?;
+                    }
+                    plan.remove(key.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn credentials(&self, batch: &Batch, space: SpaceId, key: &SealKey, plan: &mut Plan) {
+        for op in &batch.credentials {
+            plan.credentials = true;
+            plan.commit.ops.push(match op {
+                CredentialOp::Set { holder, id, credential } => {
+                    let row = layout::credential(space, holder, id);
+                    let sealed = seal_record(key, &*self.trust.inner().chance, &row, &base::encode(credential));
+                    Op::Put(row, sealed.into())
+                }
+                CredentialOp::Delete { holder, id } => Op::Delete(layout::credential(space, holder, id)),
+            });
+        }
+    }
+
+    /// Ledger rows for adopted chunks, garbage rows for dropped ones; returns where the new bytes are, for the entry.
+    fn contents(&self, batch: &Batch, plan: &mut Plan) -> Vec<Placed> {
+        let inner = self.trust.inner();
+        let mut places: BTreeMap<base::SiteName, (u64, u64)> = BTreeMap::new();
+        for piece in batch.adopted.iter().flat_map(|s| &s.made) {
+            let Piece::Chunk { id, at, .. } = piece else { continue };
+            let count = places.entry(at.site.clone()).or_default();
+            *count = (count.0 + 1, count.1 + at.length);
+            let row = layout::ledger(self.space.id, *id);
+            let value = base::encode(&LedgerRow { site: at.site.clone(), bytes: at.length, at: at.clone() });
+            plan.commit.ops.push(Op::Put(row.clone(), seal_record(&inner.keys.facts, &*inner.chance, &row, &value).into()));
+        }
+        let due = inner.clock.now().plus_seconds(GARBAGE_DELAY_S);
+        for dropped in &batch.dropped {
+            plan.commit.ops.push(inner.garbage(self.space.id, dropped, due));
+        }
+        places.into_iter().map(|(site, (chunks, bytes))| Placed { site, chunks, bytes }).collect()
+    }
+
+    fn entry(&self, outcome: &Outcome, owner: Option<TenantId>, keys: &OwnerKeys, places: Vec<Placed>) -> Result<Op> {
+        let inner = self.trust.inner();
+        let mut event = journal::event(&self.ask, owner, &self.because);
+        journal::ended(&mut event, outcome);
+        event.places = places;
+        event.key = Some(format!("space/{}", self.space.id));
+        let (weight, phase) = match self.opened {
+            Some(_) => (record::Weight::Before, Phase::Close),
+            None => (record::Weight::With, Phase::Whole),
+        };
+        // an opening that the region owns is closed by an entry that the region owns
+        let (event, keys) = if self.opened.is_some() && self.owner != owner {
+            event.owner = journal::owner_of(self.owner);
+            (event, inner.keys.owner(self.owner)?)
+        } else {
+            return inner.scribe.entry(Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() }, keys, &*inner.chance);
+        };
+        inner.scribe.entry(Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() }, &keys, &*inner.chance)
+    }
+}
+
+fn new_tenant(op: &FactOp) -> Option<TenantId> {
+    match op {
+        FactOp::Claim(Fact::Tenant(t)) | FactOp::Put(Fact::Tenant(t)) => Some(t.id),
+        _ => None,
+    }
+}
+
+/// A permit writes facts of its own tenant only. Names are of the resource the permit is for.
+fn own_fact(fact: &Fact, owner: Option<TenantId>, permit: &Permit<Write>) -> Result<()> {
+    let ok = match fact {
+        Fact::Tenant(t) => owner == Some(t.id),
+        Fact::Subscription(s) => owner.is_none() || owner == Some(s.tenant),
+        Fact::Principal(p) => owner == Some(p.tenant),
+        Fact::Member { tenant, .. } => owner == Some(*tenant),
+        Fact::Assignment(a) => owner == Some(a.tenant) && a.scope.is_within(&permit.ask.target) || owner.is_none(),
+        Fact::Name(n) => n.resource == permit.ask.target,
+        Fact::Space(_) | Fact::Site(_) => owner.is_none(),
+    };
+    if ok { Ok(()) } else { Err(Error::internal(format!("a permit for {} can't write the fact {}", permit.ask.target, fact.key()))) }
+}
+
+/// Everything a commit does, worked out before it is sent.
+struct Plan {
+    commit: Commit,
+    facts: Vec<Result<Fact, String>>,
+    space: Option<SpaceId>,
+    tenant: Option<(TenantId, Arc<OwnerKeys>)>,
+    credentials: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Plan {
+        let commit = Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: Vec::new() };
+        Plan { commit, facts: Vec::new(), space: None, tenant: None, credentials: false }
+    }
+}
+
+impl Plan {
+    fn put(&mut self, fact: Fact, inner: &crate::Inner) -> Result<()> {
+        let row = layout::fact(&fact.key());
+        let sealed = seal_record(&inner.keys.facts, &*inner.chance, &row, &base::encode(&fact));
+        self.commit.ops.push(Op::Put(row, sealed.into()));
+        self.facts.push(Ok(fact));
+        Ok(())
+    }
+    fn claim(&mut self, fact: Fact, inner: &crate::Inner) -> Result<()> {
+        self.commit.checks.push(Check::Absent(layout::fact(&fact.key())));
+        self.put(fact, inner)
+    }
+    fn remove(&mut self, key: String) {
+        self.commit.ops.push(Op::Delete(layout::fact(&key)));
+        self.facts.push(Err(key));
+    }
+}
+
+impl<A: Access> Drop for Permit<A> {
+    /// A permit dropped by an error or a lost client is recorded as unfinished. With weight *with* nothing became
+    /// durable, so there is nothing to close, but the attempt is gathered all the same.
+    fn drop(&mut self) {
+        if !self.open {
+            return;
+        }
+        let outcome = Outcome { result: Ended::Unfinished, ..Outcome::done(0) };
+        match self.opened {
+            None => self.trust.gather_now(&self.ask, self.owner, &outcome),
+            Some(opened) => {
+                let mut event = journal::event(&self.ask, self.owner, &self.because);
+                journal::ended(&mut event, &outcome);
+                self.trust.close_later(event, opened);
+            }
+        }
+    }
+}
+

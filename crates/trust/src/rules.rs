@@ -1,0 +1,67 @@
+//! The rules that somebody above supplies: roles, locks, policy. What is `trust`'s own (residency, tenancy, staff, key
+//! state) is judged here too, before them, and can't be overruled.
+
+use crate::{Ask, Caller, Facts};
+use base::{Error, Kind};
+
+/// What the rules say. A refusal is already in words for the caller; dialects only spell it.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Allowed, and why: `role Contributor at /subscriptions/…`, for the record.
+    Allow { because: String },
+    Refuse(Error),
+}
+
+/// Pure: no clock, no I/O. `arm` implements it.
+pub trait Rules: Send + Sync + 'static {
+    fn judge(&self, ask: &Ask, facts: &Facts) -> Verdict;
+}
+
+/// What nobody above can overrule. `None`: not decided here, ask the [`Rules`].
+pub(crate) fn judge_first(ask: &Ask, facts: &Facts) -> Option<Verdict> {
+    let hidden = || Error::new(Kind::NotFound, "ResourceNotFound", format!("The resource '{}' was not found.", ask.target));
+    let owner = facts.tenant_of(&ask.target);
+    match &ask.caller {
+        Caller::Anonymous => Some(Verdict::Refuse(Error::new(Kind::Unauthenticated, "AuthenticationFailed", "A credential is needed."))),
+        // the region's own parts reach only their own verbs, which no listener routes to
+        Caller::Region { part } => Some(if ask.actions.iter().all(|a| a.starts_with(&format!("bleu.{part}/"))) {
+            Verdict::Allow { because: format!("region part {part}") }
+        } else {
+            Verdict::Refuse(hidden())
+        }),
+        Caller::Key { account, key } => Some(if *account == ask.target && ask.data {
+            Verdict::Allow { because: format!("account key {key}") }
+        } else {
+            Verdict::Refuse(Error::new(Kind::Forbidden, "AuthorizationFailure", "An account key opens only the data of its own account."))
+        }),
+        Caller::Sas { account, key, limits } => Some(judge_sas(ask, account, key, limits)),
+        Caller::Worker { on_behalf_of, .. } => {
+            let inner = Ask { caller: (**on_behalf_of).clone(), ..ask.clone() };
+            judge_first(&inner, facts)
+        }
+        Caller::Principal(p) => match owner {
+            // another tenant's resource does not exist, whatever its name: nothing may be guessed
+            Some(tenant) if tenant != p.tenant => Some(Verdict::Refuse(hidden())),
+            Some(_) => None,
+            None if ask.target == base::ResourceId::region() => None,
+            None => Some(Verdict::Refuse(hidden())),
+        },
+    }
+}
+
+fn judge_sas(ask: &Ask, account: &base::ResourceId, key: &str, limits: &crate::Limits) -> Verdict {
+    let refuse = |code: &'static str, why: &str| Verdict::Refuse(Error::new(Kind::Forbidden, code, why.to_owned()));
+    if *account != ask.target || !ask.data {
+        return refuse("AuthorizationFailure", "A shared access signature opens only the data of its own account.");
+    }
+    if !ask.scope.is_within(&limits.scope) {
+        return refuse("AuthorizationFailure", "The signature is for another resource.");
+    }
+    if limits.detail.as_ref().is_some_and(|only| *only != ask.detail) {
+        return refuse("AuthorizationFailure", "The signature is for another blob.");
+    }
+    if let Some(missing) = ask.actions.iter().find(|a| !limits.actions.iter().any(|have| have.eq_ignore_ascii_case(a))) {
+        return refuse("AuthorizationPermissionMismatch", &format!("The signature does not grant '{missing}'."));
+    }
+    Verdict::Allow { because: format!("shared access signature by {key}") }
+}

@@ -1,0 +1,343 @@
+//! A region's first start and every later one: keys, facts, the record's edge; and the background turns.
+
+use crate::gathered::Gathered;
+use crate::journal::{self, Scribe, own};
+use crate::keys::Keys;
+use crate::sequencer::{SealedOpening, Sequencer, Witness};
+use crate::{Fact, Facts, Inner, Rules, SignedPlace, Space, Trust, layout};
+use base::{Chance, Clock, EntryId, Error, Location, Place, ResourceId, Result, SpaceId};
+use crypto::{NoteKey, Secret, SecretBytes, SigningKey, open_record, seal_record};
+use record::tiles::{TILE_WIDTH, TilePath, split_entries};
+use record::{Digest, Entry, Event, KeyKind, NoteSigner, Phase, VerifierKey, catalogue, sign_place};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+use store::{Blobs, Check, Commit, KeyRange, Kv, Op};
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinHandle;
+
+/// A turn of the scribe: gathered entries are written and the log moves at least this often when anything happened.
+const TURN: Duration = Duration::from_secs(1);
+/// What wakes the scribe early waits this long for company, so that a burst shares one checkpoint.
+const COMPANY: Duration = Duration::from_millis(20);
+const COLLECT_EVERY: Duration = Duration::from_secs(600);
+
+/// Everything the floor is given at start. It takes the store: nobody else holds it.
+pub struct Config {
+    pub kv: Arc<dyn Kv>,
+    /// The sites of this region: place and chunk store.
+    pub sites: Vec<(Place, Arc<dyn Blobs>)>,
+    /// Opens the region's keys; made by whoever keeps it (a sealed file, an HSM).
+    pub root: Secret<32>,
+    pub rules: Box<dyn Rules>,
+    pub clock: Arc<dyn Clock>,
+    pub chance: Arc<dyn Chance>,
+    /// SHA-256 of the running binary.
+    pub code: [u8; 32],
+    pub version: String,
+    pub location: Location,
+    /// `bleu.localhost`.
+    pub domain: String,
+    pub witnesses: Vec<Arc<dyn Witness>>,
+}
+
+/// The background turns. Stop it before the process ends: what is gathered is written then.
+pub struct Running {
+    trust: Trust,
+    stop: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Writes what waits, moves it into the log, says "stopped in good order".
+    pub async fn stop(self) -> Result<()> {
+        self.stop.notify_one();
+        self.task.await.map_err(Error::internal)?;
+        self.trust.turn().await?;
+        self.trust.mark_clean().await?;
+        self.trust.turn().await?;
+        self.trust.inner().kv.close().await
+    }
+}
+
+impl Trust {
+    /// Opens the region in a store, or makes it there. Errors (internal): a root that does not open it, damaged rows,
+    /// a record whose tiles are not those of its head.
+    pub async fn open(config: Config) -> Result<Trust> {
+        let Config { kv, sites, root, rules, clock, chance, code, version, location, domain, witnesses } = config;
+        let keys = Keys::open(&*kv, &root, &*chance).await?;
+        // the search for RSA primes is the slowest thing of a first start: begin it at once
+        let token_search = begin_token_key(&*kv, &keys).await?;
+        let log_key = note_key(&*kv, &keys, &*chance, "log").await?;
+        let region_key = note_key(&*kv, &keys, &*chance, "place").await?;
+        let origin = format!("{domain}/{location}");
+        let log_signer = signer(&origin, log_key)?;
+        let region_signer = signer(&format!("{origin}/region"), region_key)?;
+        let facts = load_facts(&*kv, &keys).await?;
+        for tenant in facts.tenants() {
+            keys.load_tenant(&*kv, tenant.id).await?;
+        }
+        let sequencer = Sequencer::load(&*kv).await?;
+        let token_key = end_token_key(token_search, &*kv, &keys, &*chance).await?;
+        let indexed = watch::Sender::new(sequencer.head.number);
+        let clock_now = clock.now();
+        let inner = Inner {
+            sites: sites.iter().map(|(_, blobs)| blobs.clone()).collect(),
+            kv,
+            rules,
+            facts: RwLock::new(facts),
+            tickets: keys.derive("tickets"),
+            keys,
+            scribe: Scribe { code: Digest(code) },
+            gathered: Gathered::default(),
+            unfinished: Mutex::default(),
+            sequencer: tokio::sync::Mutex::new(sequencer),
+            indexed,
+            wake: Notify::new(),
+            argon2: Semaphore::new(crate::credentials::ARGON2_AT_ONCE),
+            token_key,
+            log_signer,
+            region_signer,
+            witnesses,
+            mac_keys: Mutex::default(),
+            clock,
+            chance,
+            started: clock_now,
+            location,
+        };
+        let trust = Trust(Arc::new(inner));
+        trust.begin(&sites, &domain, &version).await?;
+        Ok(trust)
+    }
+
+    /// The first entries of a region, and of each start.
+    async fn begin(&self, sites: &[(Place, Arc<dyn Blobs>)], domain: &str, version: &str) -> Result<()> {
+        let inner = self.inner();
+        let mut events: Vec<Event> = Vec::new();
+        let mut facts = Vec::new();
+        let region = ResourceId::region();
+        if self.facts(|f| f.space(&region).is_none()) {
+            let id = SpaceId::random(&*inner.chance);
+            let wrapped_key = inner.keys.new_space(id, &inner.keys.region_owner, &*inner.chance);
+            facts.push(Fact::Space(Space { resource: region, id, tenant: None, location: inner.location.clone(), wrapped_key }));
+            let (log, place) = (inner.log_signer.key().to_string(), inner.region_signer.key().to_string());
+            events.push(own(&catalogue::REGION_CREATED, &[("region", inner.location.as_str()), ("origin", &format!("{domain}/{}", inner.location))]));
+            events.push(own(&catalogue::TRUST_KEYS, &[("log", &log), ("region", &place)]));
+        }
+        for (place, _) in sites {
+            if self.facts(|f| f.sites().iter().any(|s| s.place == *place)) {
+                continue;
+            }
+            let note = sign_place(&inner.location, place, &inner.region_signer)?;
+            let note = String::from_utf8(note.to_bytes()).map_err(Error::internal)?;
+            events.push(own(&catalogue::SITE_PLACED, &[("site", place.site.as_str()), ("country", &place.country), ("nuts", &place.nuts), ("address", &place.address)]));
+            facts.push(Fact::Site(SignedPlace { place: place.clone(), note }));
+        }
+        for witness in &inner.witnesses {
+            let known = layout::head(&format!("witness/{}", witness.key()));
+            if inner.kv.get(&known).await?.is_none() {
+                events.push(own(&catalogue::WITNESS_ADDED, &[("witness", &witness.key().to_string())]));
+                inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![Op::Put(known, bytes::Bytes::from_static(&[1]))] }).await?;
+            }
+        }
+        let code = hex::encode(inner.scribe.code.0);
+        events.push(own(&catalogue::PROCESS_STARTED, &[("code.sha256", &code), ("version", version)]));
+        if let Some((_, since)) = inner.kv.get(&layout::head("running")).await? {
+            let since = String::from_utf8_lossy(&since).into_owned();
+            events.push(own(&catalogue::BATCH_LOST, &[("since", &since), ("until", &inner.clock.now().rfc3339())]));
+        }
+        let mut ops = vec![Op::Put(layout::head("running"), inner.clock.now().rfc3339().into_bytes().into())];
+        for fact in &facts {
+            let row = layout::fact(&fact.key());
+            ops.push(Op::Put(row.clone(), seal_record(&inner.keys.facts, &*inner.chance, &row, &base::encode(fact)).into()));
+        }
+        for event in &events {
+            let note = journal::Note { event, weight: record::Weight::System, phase: Phase::Whole, opens: None, at: inner.clock.now() };
+            ops.push(inner.scribe.entry(note, &inner.keys.region_owner, &*inner.chance)?);
+        }
+        let done = inner.kv.commit(Commit { shard: layout::SHARD, idem: u128::from_be_bytes(crypto::random_array(&*inner.chance)), checks: Vec::new(), ops }).await?;
+        self.applied(facts.into_iter().map(Ok).collect(), done.version, None, None, None);
+        Ok(())
+    }
+
+    /// Starts the scribe, the collector, and the sweep of what a crash left open.
+    pub fn run(&self) -> Running {
+        let stop = Arc::new(Notify::new());
+        let (trust, signal) = (self.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            if let Err(error) = trust.sweep().await {
+                tracing::error!(%error, "the sweep of unfinished acts failed");
+            }
+            let mut collected = tokio::time::Instant::now();
+            loop {
+                tokio::select! {
+                    () = signal.notified() => return,
+                    () = trust.inner().wake.notified() => tokio::time::sleep(COMPANY).await,
+                    () = tokio::time::sleep(TURN) => {}
+                }
+                if let Err(error) = trust.turn().await {
+                    tracing::error!(%error, "the record could not be moved on; it is tried again");
+                    tokio::time::sleep(TURN).await;
+                }
+                if collected.elapsed() >= COLLECT_EVERY {
+                    collected = tokio::time::Instant::now();
+                    if let Err(error) = trust.collect().await {
+                        tracing::error!(%error, "the collector failed; it is tried again");
+                    }
+                }
+            }
+        });
+        Running { trust: self.clone(), stop, task }
+    }
+
+    /// One turn: gathered entries into the outbox, the outbox into the log, a checkpoint.
+    pub async fn turn(&self) -> Result<()> {
+        let inner = self.inner();
+        inner.flush().await?;
+        let mut sequencer = inner.sequencer.lock().await;
+        let moved = sequencer.drain(inner).await?;
+        inner.indexed.send_replace(sequencer.head.number);
+        if moved || !sequencer.is_cosigned(inner) || sequencer.checkpoint.is_none() {
+            sequencer.publish(inner).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark_clean(&self) -> Result<()> {
+        self.append(&own(&catalogue::PROCESS_STOPPED, &[]), record::Weight::System, Phase::Whole, None).await?;
+        let inner = self.inner();
+        inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![Op::Delete(layout::head("running"))] }).await?;
+        Ok(())
+    }
+
+    /// Closes, as unfinished, every act that an earlier process opened and did not close.
+    pub(crate) async fn sweep(&self) -> Result<()> {
+        let inner = self.inner();
+        // entries up to the floor were swept before; those of this process began after the ceiling
+        let floor = match inner.kv.get(&layout::head("swept")).await? {
+            Some((_, bytes)) => store::counter(&bytes).unwrap_or(0).max(0) as u64,
+            None => 0,
+        };
+        self.turn().await?;
+        let size = inner.sequencer.lock().await.head.size;
+        let mut open: HashMap<EntryId, (u64, Entry)> = HashMap::new();
+        for index in (floor / TILE_WIDTH)..size.div_ceil(TILE_WIDTH) {
+            let width = (size - index * TILE_WIDTH).min(TILE_WIDTH) as u16;
+            let path = TilePath { level: None, index, width }.to_string();
+            let Some((_, bundle)) = inner.kv.get(&layout::tile(&path)).await? else { continue };
+            for (at, entry) in split_entries(&bundle).enumerate() {
+                let entry = Entry::decode(entry?)?;
+                match (entry.draft.phase, entry.draft.opens) {
+                    (Phase::Open, _) if entry.draft.at < inner.started => drop(open.insert(entry.id, (index * TILE_WIDTH + at as u64, entry))),
+                    (Phase::Close, Some(opened)) => drop(open.remove(&opened)),
+                    _ => {}
+                }
+            }
+        }
+        let mut closings = Vec::new();
+        for (id, (index, entry)) in &open {
+            let Some((_, bytes)) = inner.kv.get(&layout::opening(*index)).await? else { continue };
+            let sealed: SealedOpening = base::decode(&bytes)?;
+            let Ok(keys) = inner.keys.owner(sealed.owner) else { continue };
+            let opening = journal::open(&keys.record, &entry.draft.commitment, &sealed.sealed)?;
+            let mut event = Event::decode(&opening.event)?;
+            event.outcome = record::Outcome::unfinished();
+            event.facts.push(record::Fact::new("swept", "after a crash"));
+            closings.push((event, record::Weight::Before, Phase::Close, Some(*id)));
+        }
+        inner.append_all(&closings).await?;
+        let swept = Op::Put(layout::head("swept"), (size as i64).to_be_bytes().to_vec().into());
+        inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![swept] }).await?;
+        self.turn().await
+    }
+
+    /// A secret of the region under a name (`ca`): opened, or made by `make` and kept sealed. For `bleu`, which starts
+    /// the listeners; `event` tells the record of its making.
+    pub async fn region_secret(&self, name: &str, make: impl FnOnce() -> Result<(SecretBytes, Vec<(&'static str, String)>)>, verb: &catalogue::Verb) -> Result<SecretBytes> {
+        let inner = self.inner();
+        let row = layout::key_row(&format!("secret/{name}"));
+        if let Some((_, wrapped)) = inner.kv.get(&row).await? {
+            return inner.keys.open_region_secret(&row, &wrapped);
+        }
+        let (secret, facts) = make()?;
+        let facts: Vec<(&str, &str)> = facts.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let event = own(verb, &facts);
+        let note = journal::Note { event: &event, weight: record::Weight::System, phase: Phase::Whole, opens: None, at: inner.clock.now() };
+        let entry = inner.scribe.entry(note, &inner.keys.region_owner, &*inner.chance)?;
+        let wrapped = inner.keys.seal_region_secret(&row, &secret, &*inner.chance);
+        let commit = Commit { shard: layout::SHARD, idem: 0, checks: vec![Check::Absent(row.clone())], ops: vec![Op::Put(row, wrapped.into()), entry] };
+        inner.kv.commit(commit).await?;
+        Ok(secret)
+    }
+}
+
+async fn load_facts(kv: &dyn Kv, keys: &Keys) -> Result<Facts> {
+    let mut facts = Facts::default();
+    let mut range = KeyRange::prefix(&layout::facts());
+    loop {
+        let page = kv.scan(range.clone(), store::PAGE_ROWS_MAX, false).await?;
+        for row in page.rows {
+            facts.put(base::decode(&open_record(&keys.facts, &row.key, &row.value)?)?);
+        }
+        match page.next {
+            Some(next) => range = range.resume(next, false),
+            None => return Ok(facts),
+        }
+    }
+}
+
+async fn stored_secret(kv: &dyn Kv, keys: &Keys, name: &str) -> Result<Option<SecretBytes>> {
+    let row = layout::key_row(&format!("secret/{name}"));
+    match kv.get(&row).await? {
+        Some((_, wrapped)) => keys.open_region_secret(&row, &wrapped).map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn keep_secret(kv: &dyn Kv, keys: &Keys, chance: &dyn Chance, name: &str, secret: &SecretBytes) -> Result<()> {
+    let row = layout::key_row(&format!("secret/{name}"));
+    let wrapped = keys.seal_region_secret(&row, secret, chance).into();
+    kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: vec![Check::Absent(row.clone())], ops: vec![Op::Put(row, wrapped)] }).await?;
+    Ok(())
+}
+
+async fn note_key(kv: &dyn Kv, keys: &Keys, chance: &dyn Chance, name: &str) -> Result<NoteKey> {
+    let seed = match stored_secret(kv, keys, name).await? {
+        Some(seed) => Secret::from_slice(seed.expose())?,
+        None => {
+            let seed = Secret::<32>::random(chance);
+            keep_secret(kv, keys, chance, name, &SecretBytes::new(seed.expose().to_vec())).await?;
+            seed
+        }
+    };
+    NoteKey::from_seed(seed)
+}
+
+/// The stored token key, or a search for one that goes on while the rest of the region opens.
+enum TokenKey {
+    Stored(SecretBytes),
+    Searching(JoinHandle<Result<SigningKey>>),
+}
+
+async fn begin_token_key(kv: &dyn Kv, keys: &Keys) -> Result<TokenKey> {
+    Ok(match stored_secret(kv, keys, "token").await? {
+        Some(der) => TokenKey::Stored(der),
+        None => TokenKey::Searching(tokio::task::spawn_blocking(|| SigningKey::generate_rs256_racing(2))),
+    })
+}
+
+async fn end_token_key(begun: TokenKey, kv: &dyn Kv, keys: &Keys, chance: &dyn Chance) -> Result<SigningKey> {
+    match begun {
+        TokenKey::Stored(der) => SigningKey::from_pkcs8(&der),
+        TokenKey::Searching(search) => {
+            let key = search.await.map_err(Error::internal)??;
+            keep_secret(kv, keys, chance, "token", &key.to_pkcs8()?).await?;
+            Ok(key)
+        }
+    }
+}
+
+fn signer(name: &str, key: NoteKey) -> Result<NoteSigner> {
+    let public = VerifierKey::new(name, KeyKind::Note, key.public())?;
+    Ok(NoteSigner::new(public, move |message| Ok(key.sign(message))))
+}
