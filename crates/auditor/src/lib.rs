@@ -16,8 +16,11 @@
 //! released ones.
 
 mod group;
+mod list;
 mod order;
 mod report;
+
+pub use list::{Listed, list};
 
 pub use report::{Act, CodeUse, Counts, Fault, Finding, Report, SitePlace, Summary, Verdict, WitnessSeen};
 
@@ -46,6 +49,7 @@ pub mod fuzz {
         let report = crate::verify(bytes, None);
         assert!(report.verdict != crate::Verdict::True);
         assert!(!report.text("fr").is_empty() && !report.json().is_empty());
+        let _ = crate::list(bytes);
     }
 }
 

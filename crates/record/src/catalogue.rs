@@ -28,6 +28,7 @@ pub const REGION_CREATED: Verb = verb(
     "The region came to life; its first entry.",
     "La région est née ; sa première entrée.",
 );
+/// Every code digest that entries carry has to be announced by one of these, whose `code.sha256` is its entry's own.
 pub const PROCESS_STARTED: Verb = verb(
     "Process started",
     Weight::System,
@@ -94,6 +95,8 @@ pub const WITNESS_ADDED: Verb = verb(
 );
 pub const WITNESS_REMOVED: Verb =
     verb("Witness removed", Weight::System, &["witness"], "A witness is no longer asked.", "Un témoin n’est plus sollicité.");
+/// Owner: the tenant. `residency` is written as in the manifest of a bundle: ISO 3166-1 codes, sorted, joined by commas,
+/// or `any`.
 pub const TENANT_CREATED: Verb = verb(
     "Tenant created",
     Weight::System,
@@ -101,6 +104,7 @@ pub const TENANT_CREATED: Verb = verb(
     "A tenant was created, with the countries its data may be in.",
     "Un locataire a été créé, avec les pays où ses données peuvent se trouver.",
 );
+/// Owner: the tenant. The auditor holds the last of these (or of [`TENANT_CREATED`]) against the manifest.
 pub const RESIDENCY_SET: Verb = verb(
     "Residency set",
     Weight::With,

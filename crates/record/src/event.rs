@@ -408,6 +408,10 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// The opening of an event under a fresh random salt. Error `InvalidEvent`.
+    pub fn new(event: &Event, salt: [u8; 32]) -> Result<Opening> {
+        Ok(Opening { salt, event: event.encode()? })
+    }
     pub fn commitment(&self) -> Digest {
         crate::commitment(&self.salt, &self.event)
     }
@@ -418,24 +422,45 @@ impl std::fmt::Debug for Opening {
     }
 }
 
-/// Cuts a text that came from outside (user agent, client request id) to `bytes_max`, at a character, and takes out
-/// control characters, so that it fits an event.
+/// Makes a text that came from outside (user agent, blob name) fit an event: characters that [`Event::check`] refuses
+/// become the percent-encoding of their UTF-8, and what is longer than `bytes_max` is cut at a character and ends in `…`.
 pub fn bounded(text: &str, bytes_max: usize) -> String {
-    let mut out = String::new();
-    for c in text.chars().filter(|c| !c.is_control()) {
-        if out.len() + c.len_utf8() > bytes_max {
-            break;
+    const MARK: char = '…';
+    let mut out = String::with_capacity(text.len().min(bytes_max));
+    // where to cut back to, should the rest not fit
+    let mut cut = 0;
+    for c in text.chars() {
+        let before = out.len();
+        if is_unseen(c) {
+            c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| out.push_str(&format!("%{b:02X}")));
+        } else {
+            out.push(c);
         }
-        out.push(c);
+        if out.len() > bytes_max {
+            out.truncate(if before + MARK.len_utf8() <= bytes_max { before } else { cut });
+            if out.len() + MARK.len_utf8() <= bytes_max {
+                out.push(MARK);
+            }
+            return out;
+        }
+        if out.len() + MARK.len_utf8() <= bytes_max {
+            cut = out.len();
+        }
     }
     out
+}
+
+/// Control characters, and those that turn the direction of writing: on a terminal or a page they make a reader see
+/// something else than what is recorded.
+fn is_unseen(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 fn text(name: &'static str, value: &str, bytes_max: usize) -> Result<()> {
     if value.len() > bytes_max {
         return Err(invalid(format!("'{name}' has {} bytes, the most is {bytes_max}", value.len())).at(name));
     }
-    if value.chars().any(char::is_control) {
+    if value.chars().any(is_unseen) {
         return Err(invalid(format!("'{name}' holds a control character")).at(name));
     }
     Ok(())
@@ -517,6 +542,7 @@ mod tests {
             Event { reason: Some(long.clone()), ..sample() },
             Event { detail: "é".repeat(DETAIL_BYTES_MAX), ..sample() },
             Event { user_agent: Some("a\nb".into()), ..sample() },
+            Event { detail: "gpj.\u{202E}exe".into(), ..sample() },
             Event { facts: vec![Fact::new("a", "b"); FACTS_MAX + 1], ..sample() },
             Event { others: vec![], ..sample() },
             Event { version: 2, ..sample() },
@@ -525,7 +551,24 @@ mod tests {
             assert_eq!(event.encode().unwrap_err().code, "InvalidEvent");
             assert!(Event::decode(&cbor::to_vec(&event)).is_err());
         }
-        assert_eq!(bounded("é\u{7}é", 3), "é");
+    }
+
+    #[test]
+    fn texts_from_outside_are_made_to_fit() {
+        let cases = [
+            ("", 9, ""),
+            ("abc", 3, "abc"),
+            ("abcd", 3, "…"),
+            ("abcdef", 5, "ab…"),
+            ("ab", 1, ""),
+            ("a\u{7}b", 9, "a%07b"),
+            ("éé", 3, "…"),
+            ("éééé", 7, "éé…"),
+            ("a\u{202E}b", 99, "a%E2%80%AEb"),
+        ];
+        for (text, max, fitted) in cases {
+            assert_eq!(bounded(text, max), fitted, "{text:?}");
+        }
     }
 
     proptest! {
@@ -534,6 +577,14 @@ mod tests {
             if let Ok(event) = Event::decode(&bytes) {
                 prop_assert_eq!(event.encode().unwrap(), bytes);
             }
+        }
+
+        #[test]
+        fn any_text_can_be_made_to_fit(text: String, max in 0usize..40) {
+            let fitted = bounded(&text, max);
+            prop_assert!(fitted.len() <= max);
+            let event = Event { detail: fitted, user_agent: Some(bounded(&text, TEXT_BYTES_MAX)), ..sample() };
+            prop_assert!(event.encode().is_ok());
         }
 
         #[test]
