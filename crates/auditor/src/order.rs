@@ -45,7 +45,7 @@ impl Order {
     fn take_entry(&mut self, index: u64, entry: &Entry, owner: Option<Owner>, findings: &mut Findings) {
         let (id, draft) = (entry.id, &entry.draft);
         let (last, latest) = self.outboxes.entry(id.shard).or_default();
-        if id.number != *last + 1 {
+        if last.checked_add(1) != Some(id.number) {
             findings.entry(index, Some(id), Fault::NumberGap, &format!("{} → {}", *last, id.number));
         }
         if draft.at.0 < latest.0 - BACK_MS_MAX {

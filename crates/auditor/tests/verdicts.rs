@@ -193,6 +193,7 @@ fn entries_dropped_moved_or_renumbered() {
     forged(|s| s.rows.swap(8, 10), Fault::NumberGap, "entry 8 (0-8)");
     forged(|s| s.rows.insert(3, s.rows[2].clone()), Fault::NumberGap, "entry 3 (0-3)");
     forged(|s| s.rows[3].entry.id.number = 9, Fault::NumberGap, "entry 3 (0-9)");
+    forged(|s| s.rows[3].entry.id.number = u64::MAX, Fault::NumberGap, "entry 4 (0-5)");
     forged(|s| s.rows[3].entry.id.shard = Shard(9), Fault::NumberGap, "entry 3 (9-4)");
 }
 
