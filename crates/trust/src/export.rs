@@ -95,7 +95,9 @@ impl Trust {
     /// The newest entries of an owner, opened: index, entry, event. For `bleu record follow`.
     pub async fn entries_from(&self, tenant: Option<TenantId>, from: u64) -> Result<Vec<(u64, Entry, Option<record::Event>)>> {
         let inner = self.inner();
-        let size = inner.sequencer.lock().await.head.size;
+        // held while reading, so that the partial bundle stays
+        let sequencer = inner.sequencer.lock().await;
+        let size = sequencer.head.size;
         let mut found = Vec::new();
         for bundle in (from / TILE_WIDTH)..size.div_ceil(TILE_WIDTH) {
             for (at, bytes) in inner.entries(bundle, size).await?.into_iter().enumerate() {
@@ -183,7 +185,7 @@ impl Trust {
 
 impl Inner {
     /// The entries of a bundle of a log of `size` entries.
-    async fn entries(&self, bundle: u64, size: u64) -> Result<Vec<Vec<u8>>> {
+    pub(crate) async fn entries(&self, bundle: u64, size: u64) -> Result<Vec<Vec<u8>>> {
         let width = (size - bundle * TILE_WIDTH).min(TILE_WIDTH) as u16;
         let path = TilePath { level: None, index: bundle, width }.to_string();
         let (_, bytes) = self.kv.get(&layout::tile(&path)).await?.ok_or_else(|| Error::internal(format!("the record has no {path}")))?;

@@ -85,8 +85,9 @@ pub(crate) struct Inner {
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     location: Location,
-    /// When this process opened the region: what was open before is nobody's any more.
-    started: base::Timestamp,
+    /// The number of this process's first entry: what was open before is nobody's any more.
+    started: std::sync::atomic::AtomicU64,
+    swept: std::sync::atomic::AtomicBool,
 }
 
 /// Prepared account keys, emptied whenever a credential changes.

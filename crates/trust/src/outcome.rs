@@ -51,7 +51,6 @@ impl Outcome {
 
 /// Proof that the record knows how the act ended. Only `trust` makes one; without one there is no reply.
 #[derive(Debug)]
-#[must_use = "a receipt is what a reply is made of"]
 pub struct Receipt {
     pub(crate) entry: Option<EntryId>,
 }

@@ -165,6 +165,8 @@ impl Permit<Write> {
         };
         let Plan { commit, facts, space, tenant, credentials } = plan;
         let kv = self.trust.inner().kv.clone();
+        // from here on the closing entry is in the commit: a permit dropped while it is under way must not close again
+        self.open = false;
         let committed = match kv.commit(commit.clone()).await {
             // the connection was lost in the commit: the same number is never done twice, so ask again
             Err(CommitError::Unknown) => kv.commit(commit).await,
@@ -172,14 +174,21 @@ impl Permit<Write> {
         };
         match committed {
             Ok(done) => {
-                self.open = false;
                 self.trust.applied(facts, done.version, space, tenant, credentials.then_some(self.space.id));
                 self.trust.wake();
                 let number = done.appended.last().copied();
                 Ok(Receipt { entry: number.map(|number| EntryId { shard: layout::SHARD, number }) })
             }
-            Err(error @ CommitError::Conflict { .. }) => Err(CommitFailed { error: error.into(), permit: Some(self) }),
-            Err(error) => Err(CommitFailed { error: error.into(), permit: None }),
+            Err(error @ CommitError::Conflict { .. }) => {
+                self.open = true;
+                Err(CommitFailed { error: error.into(), permit: Some(self) })
+            }
+            // not known: the sweep at the next start closes the act if the commit did not
+            Err(error @ CommitError::Unknown) => Err(CommitFailed { error: error.into(), permit: None }),
+            Err(error) => {
+                self.open = true;
+                Err(CommitFailed { error: error.into(), permit: None })
+            }
         }
     }
 

@@ -7,9 +7,10 @@ use crate::sequencer::{SealedOpening, Sequencer, Witness};
 use crate::{Fact, Facts, Inner, Rules, SignedPlace, Space, Trust, layout};
 use base::{Chance, Clock, EntryId, Error, Location, Place, ResourceId, Result, SpaceId};
 use crypto::{NoteKey, Secret, SecretBytes, SigningKey, open_record, seal_record};
-use record::tiles::{TILE_WIDTH, TilePath, split_entries};
+use record::tiles::TILE_WIDTH;
 use record::{Digest, Entry, Event, KeyKind, NoteSigner, Phase, VerifierKey, catalogue, sign_place};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use store::{Blobs, Check, Commit, KeyRange, Kv, Op};
@@ -60,6 +61,13 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Stops at once and writes nothing more, as a crash would. For tests.
+    pub fn abandon(self) {
+        self.task.abort();
+    }
+}
+
 impl Trust {
     /// Opens the region in a store, or makes it there. Errors (internal): a root that does not open it, damaged rows,
     /// a record whose tiles are not those of its head.
@@ -80,7 +88,6 @@ impl Trust {
         let sequencer = Sequencer::load(&*kv).await?;
         let token_key = end_token_key(token_search, &*kv, &keys, &*chance).await?;
         let indexed = watch::Sender::new(sequencer.head.number);
-        let clock_now = clock.now();
         let inner = Inner {
             sites: sites.iter().map(|(_, blobs)| blobs.clone()).collect(),
             kv,
@@ -102,7 +109,8 @@ impl Trust {
             mac_keys: Mutex::default(),
             clock,
             chance,
-            started: clock_now,
+            started: AtomicU64::new(0),
+            swept: AtomicBool::new(false),
             location,
         };
         let trust = Trust(Arc::new(inner));
@@ -156,6 +164,7 @@ impl Trust {
             ops.push(inner.scribe.entry(note, &inner.keys.region_owner, &*inner.chance)?);
         }
         let done = inner.kv.commit(Commit { shard: layout::SHARD, idem: u128::from_be_bytes(crypto::random_array(&*inner.chance)), checks: Vec::new(), ops }).await?;
+        inner.started.store(done.appended.first().copied().unwrap_or(0), Ordering::Relaxed);
         self.applied(facts.into_iter().map(Ok).collect(), done.version, None, None, None);
         Ok(())
     }
@@ -165,8 +174,9 @@ impl Trust {
         let stop = Arc::new(Notify::new());
         let (trust, signal) = (self.clone(), stop.clone());
         let task = tokio::spawn(async move {
-            if let Err(error) = trust.sweep().await {
-                tracing::error!(%error, "the sweep of unfinished acts failed");
+            match trust.sweep().await {
+                Ok(()) => trust.inner().swept.store(true, Ordering::Release),
+                Err(error) => tracing::error!(%error, "the sweep of unfinished acts failed"),
             }
             let mut collected = tokio::time::Instant::now();
             loop {
@@ -210,6 +220,11 @@ impl Trust {
         Ok(())
     }
 
+    /// True once what an earlier process left open is closed: the record is whole again.
+    pub fn is_swept(&self) -> bool {
+        self.inner().swept.load(Ordering::Acquire)
+    }
+
     /// Closes, as unfinished, every act that an earlier process opened and did not close.
     pub(crate) async fn sweep(&self) -> Result<()> {
         let inner = self.inner();
@@ -219,21 +234,22 @@ impl Trust {
             None => 0,
         };
         self.turn().await?;
-        let size = inner.sequencer.lock().await.head.size;
+        let started = inner.started.load(Ordering::Relaxed);
         let mut open: HashMap<EntryId, (u64, Entry)> = HashMap::new();
-        for index in (floor / TILE_WIDTH)..size.div_ceil(TILE_WIDTH) {
-            let width = (size - index * TILE_WIDTH).min(TILE_WIDTH) as u16;
-            let path = TilePath { level: None, index, width }.to_string();
-            let Some((_, bundle)) = inner.kv.get(&layout::tile(&path)).await? else { continue };
-            for (at, entry) in split_entries(&bundle).enumerate() {
-                let entry = Entry::decode(entry?)?;
+        // held while reading: the log must not grow, or its partial bundle would go under our hands
+        let sequencer = inner.sequencer.lock().await;
+        let size = sequencer.head.size;
+        for bundle in (floor / TILE_WIDTH)..size.div_ceil(TILE_WIDTH) {
+            for (at, bytes) in inner.entries(bundle, size).await?.into_iter().enumerate() {
+                let entry = Entry::decode(&bytes)?;
                 match (entry.draft.phase, entry.draft.opens) {
-                    (Phase::Open, _) if entry.draft.at < inner.started => drop(open.insert(entry.id, (index * TILE_WIDTH + at as u64, entry))),
+                    (Phase::Open, _) if entry.id.number < started => drop(open.insert(entry.id, (bundle * TILE_WIDTH + at as u64, entry))),
                     (Phase::Close, Some(opened)) => drop(open.remove(&opened)),
                     _ => {}
                 }
             }
         }
+        drop(sequencer);
         let mut closings = Vec::new();
         for (id, (index, entry)) in &open {
             let Some((_, bytes)) = inner.kv.get(&layout::opening(*index)).await? else { continue };

@@ -1,0 +1,61 @@
+//! Chunks in memory.
+
+use base::{Error, Fut, Result, SiteName};
+use bytes::Bytes;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Mutex;
+use store::{Blobs, ChunkId, Placed};
+
+/// A chunk store that forgets everything with the process.
+#[derive(Debug)]
+pub struct MemoryBlobs {
+    site: SiteName,
+    chunks: Mutex<HashMap<u64, (ChunkId, Bytes)>>,
+}
+
+impl MemoryBlobs {
+    pub fn new(site: SiteName) -> MemoryBlobs {
+        MemoryBlobs { site, chunks: Mutex::default() }
+    }
+    /// Chunks held now.
+    pub fn len(&self) -> usize {
+        self.chunks.lock().expect("not poisoned").len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Blobs for MemoryBlobs {
+    fn site(&self) -> &SiteName {
+        &self.site
+    }
+    fn put(&self, id: ChunkId, bytes: Bytes) -> Fut<'_, Result<Placed>> {
+        Box::pin(async move {
+            let mut chunks = self.chunks.lock().expect("not poisoned");
+            let offset = chunks.keys().max().map_or(0, |n| n + 1);
+            let length = bytes.len() as u64;
+            chunks.insert(offset, (id, bytes));
+            Ok(Placed { site: self.site.clone(), segment: 0, offset, length })
+        })
+    }
+    fn read<'a>(&'a self, id: ChunkId, at: &'a Placed, range: Range<u64>) -> Fut<'a, Result<Bytes>> {
+        Box::pin(async move {
+            let chunks = self.chunks.lock().expect("not poisoned");
+            match chunks.get(&at.offset) {
+                Some((held, bytes)) if *held == id => Ok(bytes.slice(range.start as usize..range.end as usize)),
+                _ => Err(Error::internal("no such chunk")),
+            }
+        })
+    }
+    fn delete<'a>(&'a self, at: &'a [Placed]) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            let mut chunks = self.chunks.lock().expect("not poisoned");
+            for placed in at {
+                chunks.remove(&placed.offset);
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! The floor as a whole: a region in memory, permits of each weight, and an auditor who is content with all of it.
+
+use base::{Kind, Location, ObjectId, ResourceId, Stored, TenantId};
+use bytes::Bytes;
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use testkit::{Kit, Setup};
+use trust::{Batch, Caller, Content, Fact, Outcome, Permit, Principal, PrincipalKind, Read, Span, Staging, Table, Tenant, Weight, Write};
+
+const TABLE: Table = Table(1);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Thing {
+    name: String,
+    content: Option<Content>,
+}
+impl Stored for Thing {
+    const NAME: &'static str = "test.thing";
+    const VERSION: u8 = 1;
+    type Previous = Thing;
+    fn upgrade(previous: Thing) -> Thing {
+        previous
+    }
+}
+
+fn thing(name: &str) -> Thing {
+    Thing { name: name.into(), content: None }
+}
+
+/// A region with one tenant; gives the kit, the tenant and a principal of it.
+async fn region(seed: u64) -> (Kit, TenantId, Principal) {
+    let kit = Kit::start(Setup::new(seed)).await;
+    let tenant = add_tenant(&kit).await;
+    let chance = kit.trust.chance();
+    let anna = Principal { tenant, object: ObjectId::random(&*chance), app: base::AppId::random(&*chance), kind: PrincipalKind::User, name: "anna@contoso.example".into() };
+    (kit, tenant, anna)
+}
+
+async fn add_tenant(kit: &Kit) -> TenantId {
+    let tenant = TenantId::random(&*kit.trust.chance());
+    let target = ResourceId::tenant(tenant);
+    let near = kit.region("test");
+    let permit: Permit<Write> = near.permit("Create Tenant", &["bleu.test/tenants/write"], false, &target, Weight::With, "").await.unwrap();
+    let batch = Batch::new()
+        .claim_fact(Fact::Tenant(Tenant { id: tenant, name: "Contoso".into(), domains: vec![format!("{tenant}.example")] }))
+        .create_space(Location::new("francecentral").unwrap())
+        .put(TABLE, "first", &thing("first"));
+    permit.commit(batch, Outcome::done(201)).await.unwrap();
+    tenant
+}
+
+async fn permit<A: trust::Access>(kit: &Kit, anna: &Principal, tenant: TenantId, weight: Weight) -> base::Result<Permit<A>> {
+    kit.near(Caller::Principal(anna.clone())).permit("Test", &["Microsoft.Test/things/write"], true, &ResourceId::tenant(tenant), weight, "detail").await
+}
+
+async fn read(mut stream: trust::ByteStream) -> base::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(part) = stream.next().await {
+        all.extend_from_slice(&part?);
+    }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn rows_are_written_read_and_listed_in_order() {
+    let (kit, tenant, anna) = region(1).await;
+    for name in ["b", "a", "c/1", "c/2"] {
+        let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+        let receipt = p.commit(Batch::new().absent(TABLE, name).put(TABLE, name, &thing(name)), Outcome::done(201)).await.unwrap();
+        assert!(receipt.entry().is_some());
+    }
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
+    assert_eq!(p.data().get::<Thing>(TABLE, "first").await.unwrap().unwrap().value, thing("first"));
+    assert!(p.data().get::<Thing>(TABLE, "nothing").await.unwrap().is_none());
+    let all = p.data().scan::<Thing>(TABLE, Span::all(), 3).await.unwrap();
+    assert_eq!(all.rows.iter().map(|(n, _)| n.as_slice()).collect::<Vec<_>>(), [&b"a"[..], b"b", b"c/1"]);
+    let rest = p.data().scan::<Thing>(TABLE, Span::prefix("c/").from(all.next.unwrap()), 9).await.unwrap();
+    assert_eq!(rest.rows.len(), 1);
+    p.close(Outcome::done(200)).await.unwrap();
+    let report = kit.audit(Some(tenant)).await;
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    kit.stop().await;
+}
+
+#[tokio::test]
+async fn a_conflict_gives_the_permit_back() {
+    let (kit, tenant, anna) = region(2).await;
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+    let failed = p.commit(Batch::new().absent(TABLE, "first").put(TABLE, "first", &thing("second")), Outcome::done(201)).await.unwrap_err();
+    assert_eq!(failed.error.kind, Kind::Conflict);
+    let p = failed.permit.unwrap();
+    let found = p.data().get::<Thing>(TABLE, "first").await.unwrap().unwrap();
+    p.commit(Batch::new().is(TABLE, "first", found.version).put(TABLE, "first", &thing("second")), Outcome::done(200)).await.unwrap();
+    kit.audit(Some(tenant)).await;
+}
+
+#[tokio::test]
+async fn content_of_every_length_comes_back_by_ranges() {
+    let (kit, tenant, anna) = region(3).await;
+    for length in [0usize, 1, 4096, 4097, 65_536, 65_537, 1 << 20, (4 << 20) + 5, 9 << 20] {
+        let bytes: Vec<u8> = (0..length).map(|i| (i * 31 + i / 251) as u8).collect();
+        let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+        let parts: Vec<base::Result<Bytes>> = bytes.chunks(100_000).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
+        let staged = p.stage(Box::pin(futures::stream::iter(parts)), Staging { bytes_max: 100 << 20, md5: true }).await.unwrap();
+        assert_eq!(staged.sha256, crypto::sha256(&bytes));
+        assert_eq!(staged.md5.unwrap(), crypto::md5(&bytes));
+        let value = Thing { name: "blob".into(), content: Some(staged.content.clone()) };
+        p.commit(Batch::new().adopt(&staged).put(TABLE, format!("blob{length}"), &value), Outcome::done(201).wrote(length as u64, staged.sha256)).await.unwrap();
+        let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
+        let content = p.data().get::<Thing>(TABLE, format!("blob{length}")).await.unwrap().unwrap().value.content.unwrap();
+        let l = length as u64;
+        for range in [0..l, 0..l.min(1), l / 3..l / 2, l.saturating_sub(7)..l, l.min(65_530)..l.min(65_550)] {
+            let got = read(p.data().content(&content, range.clone())).await.unwrap();
+            assert_eq!(got, &bytes[range.start as usize..range.end as usize], "{length} {range:?}");
+        }
+        assert_eq!(read(p.data().content(&content, 0..l + 1)).await.unwrap_err().kind, Kind::RangeNotSatisfiable);
+        p.close(Outcome::done(200)).await.unwrap();
+    }
+    let report = kit.audit(Some(tenant)).await;
+    assert!(!report.summary.places.is_empty(), "the map says where the bytes are");
+}
+
+#[tokio::test]
+async fn joined_content_shares_its_bytes() {
+    let (kit, tenant, anna) = region(4).await;
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+    let (mut parts, mut all) = (Vec::new(), Vec::new());
+    for i in 0..40u8 {
+        let bytes = vec![i; 1000 + usize::from(i) * 3000];
+        all.extend_from_slice(&bytes);
+        parts.push(p.stage_bytes(bytes.into()).await.unwrap());
+    }
+    let contents: Vec<Content> = parts.iter().map(|s| s.content.clone()).collect();
+    let joined = p.join(&contents).await.unwrap();
+    let mut batch = Batch::new().adopt(&joined).put(TABLE, "joined", &Thing { name: "joined".into(), content: Some(joined.content.clone()) });
+    for part in &parts {
+        batch = batch.adopt(part);
+    }
+    p.commit(batch, Outcome::done(201)).await.unwrap();
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
+    assert_eq!(read(p.data().content(&joined.content, 0..all.len() as u64)).await.unwrap(), all);
+    let middle = read(p.data().content(&joined.content, 12_345..1_000_000)).await.unwrap();
+    assert_eq!(middle, &all[12_345..1_000_000]);
+    p.close(Outcome::done(206)).await.unwrap();
+}
+
+#[tokio::test]
+async fn dropped_content_is_collected_after_its_delay_and_shared_chunks_live_on() {
+    let blobs = std::sync::Arc::new(testkit::MemoryBlobs::new(base::SiteName::new("paris-1").unwrap()));
+    let kit = Kit::start(Setup::new(5).on(store::open_memory().unwrap(), blobs.clone())).await;
+    let tenant = add_tenant(&kit).await;
+    let chance = kit.trust.chance();
+    let anna = Principal { tenant, object: ObjectId::random(&*chance), app: base::AppId::random(&*chance), kind: PrincipalKind::User, name: "anna".into() };
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+    let (a, b) = (p.stage_bytes(vec![1; 10_000].into()).await.unwrap(), p.stage_bytes(vec![2; 10_000].into()).await.unwrap());
+    let both = p.join(&[a.content.clone(), b.content.clone()]).await.unwrap();
+    p.commit(Batch::new().adopt(&a).adopt(&b).adopt(&both), Outcome::done(201)).await.unwrap();
+    assert_eq!(blobs.len(), 2);
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+    p.commit(Batch::new().replace_content(both.content.clone(), &a.content), Outcome::done(200)).await.unwrap();
+    assert_eq!(kit.trust.collect().await.unwrap(), 0, "a reader may still be in it");
+    kit.clock.advance_seconds(3_601);
+    assert_eq!(kit.trust.collect().await.unwrap(), 1);
+    assert_eq!(blobs.len(), 1);
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
+    assert_eq!(read(p.data().content(&a.content, 0..10_000)).await.unwrap(), vec![1; 10_000]);
+    p.close(Outcome::done(200)).await.unwrap();
+}
+
+#[tokio::test]
+async fn before_acts_are_opened_and_closed_and_a_dropped_permit_is_unfinished() {
+    let (kit, tenant, anna) = region(6).await;
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::Before).await.unwrap();
+    p.commit(Batch::new().put(TABLE, "x", &thing("x")), Outcome::done(200)).await.unwrap();
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Indexed).await.unwrap();
+    p.close(Outcome::done(200)).await.unwrap();
+    drop(permit::<Write>(&kit, &anna, tenant, Weight::Before).await.unwrap());
+    let report = kit.audit(Some(tenant)).await;
+    let entries = kit.trust.entries_from(Some(tenant), 0).await.unwrap();
+    let closes = entries.iter().filter(|(_, e, _)| e.draft.phase == record::Phase::Close).count();
+    assert_eq!(closes, 3, "{report:?}");
+    assert!(entries.iter().any(|(_, _, event)| event.as_ref().is_some_and(|e| e.outcome.ended == record::Ended::Unfinished)));
+}
+
+#[tokio::test]
+async fn another_tenants_resource_does_not_exist() {
+    let (kit, tenant, anna) = region(7).await;
+    let other = add_tenant(&kit).await;
+    let refused = permit::<Read>(&kit, &anna, other, Weight::Batched).await.unwrap_err();
+    let unknown = permit::<Read>(&kit, &anna, TenantId::random(&*kit.trust.chance()), Weight::Batched).await.unwrap_err();
+    assert_eq!((refused.kind, &refused.code), (Kind::NotFound, &unknown.code));
+    let refused = permit::<Write>(&kit, &anna, other, Weight::Before).await.unwrap_err();
+    assert_eq!(refused.kind, Kind::NotFound);
+    kit.audit(Some(tenant)).await;
+    kit.audit(Some(other)).await;
+    kit.audit(None).await;
+    // one tenant's bundle opens nothing of the other's
+    let entries = kit.trust.entries_from(Some(other), 0).await.unwrap();
+    assert!(entries.iter().filter_map(|(_, _, e)| e.as_ref()).all(|e| e.owner != record::Owner::Tenant(tenant)));
+}
+
+#[tokio::test]
+async fn a_region_part_reaches_only_its_own_verbs() {
+    let (kit, tenant, _) = region(8).await;
+    let near = kit.region("test");
+    let refused = near.permit::<Read>("Peek", &["Microsoft.Storage/things/read"], true, &ResourceId::tenant(tenant), Weight::With, "").await.unwrap_err();
+    assert_eq!(refused.kind, Kind::NotFound);
+}
+
+#[tokio::test]
+async fn a_region_opens_again_with_what_it_had_and_closes_what_a_crash_left_open() {
+    let kv = store::open_memory().unwrap();
+    let blobs: std::sync::Arc<dyn store::Blobs> = std::sync::Arc::new(testkit::MemoryBlobs::new(base::SiteName::new("paris-1").unwrap()));
+    let kit = Kit::start(Setup::new(9).on(kv.clone(), blobs.clone())).await;
+    let tenant = add_tenant(&kit).await;
+    let chance = kit.trust.chance();
+    let anna = Principal { tenant, object: ObjectId::random(&*chance), app: base::AppId::random(&*chance), kind: PrincipalKind::User, name: "anna".into() };
+    let open: Permit<Write> = permit(&kit, &anna, tenant, Weight::Before).await.unwrap();
+    kit.trust.turn().await.unwrap();
+    // a crash: nothing of the first process runs on
+    std::mem::forget(open);
+    kit.crash();
+    let kit = Kit::start(Setup::new(10).on(kv, blobs)).await;
+    while !kit.trust.is_swept() {
+        tokio::task::yield_now().await;
+    }
+    kit.trust.turn().await.unwrap();
+    let entries = kit.trust.entries_from(Some(tenant), 0).await.unwrap();
+    assert!(entries.iter().any(|(_, e, event)| e.draft.phase == record::Phase::Close && event.as_ref().unwrap().fact("swept").is_some()));
+    assert!(entries.iter().any(|(_, _, e)| e.as_ref().is_some_and(|e| e.verb == record::catalogue::BATCH_LOST.name)));
+    kit.audit(Some(tenant)).await;
+}
+
+#[tokio::test]
+async fn a_space_of_another_place_is_refused() {
+    let (kit, tenant, anna) = region(11).await;
+    let account = ResourceId::tenant(tenant).provider("Microsoft.Storage/storageAccounts", "a").unwrap();
+    let p: Permit<Write> = kit.near(Caller::Principal(anna)).permit("Create", &["x/write"], false, &account, Weight::Before, "").await.unwrap();
+    let failed = p.commit(Batch::new().create_space(Location::new("eastus").unwrap()), Outcome::done(201)).await.unwrap_err();
+    assert_eq!(failed.error.code, "LocationNotAvailable");
+    kit.audit(Some(tenant)).await;
+}
