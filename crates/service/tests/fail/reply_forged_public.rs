@@ -1,0 +1,10 @@
+// Nor the token that answers public documents.
+use trust::Public;
+
+fn forge() -> Public {
+    Public(())
+}
+
+fn main() {
+    let _ = forge;
+}

@@ -1,0 +1,6 @@
+// A service cannot name the store.
+use store::Kv;
+
+fn main() {
+    let _: Option<&dyn Kv> = None;
+}
