@@ -139,10 +139,7 @@ impl Trust {
             }
         }
         let places = self.facts(|f| f.sites().iter().map(|s| SignedNote::parse(s.note.as_bytes())).collect::<Result<Vec<_>>>())?;
-        // the residency of a tenant is the region's: every country in which it has a site
-        let mut residency: Vec<String> = self.facts(|f| f.sites().iter().map(|s| s.place.country.clone()).collect());
-        residency.sort();
-        residency.dedup();
+        let residency = self.residency();
         let tag_key = match tenant {
             Some(t) => Some(inner.keys.owner(Some(t))?.tag_key),
             None => None,
@@ -157,6 +154,14 @@ impl Trust {
         };
         let contents = Contents { header, checkpoint, keys: self.trust_keys(tenant)?, tag_key, places, map: self.held(tenant).await?, entries, openings };
         contents.seal(&inner.region_signer)
+    }
+
+    /// The countries in which data of this region may be, sorted: those of its sites. It is every tenant's residency.
+    pub(crate) fn residency(&self) -> Vec<String> {
+        let mut countries: Vec<String> = self.facts(|f| f.sites().iter().map(|s| s.place.country.clone()).collect());
+        countries.sort();
+        countries.dedup();
+        countries
     }
 
     /// Where an owner's bytes are now, by resource and site.

@@ -219,6 +219,9 @@ impl Permit<Write> {
         self.facts(batch, owner, &mut plan)?;
         self.credentials(batch, space, &key, &mut plan);
         let places = self.contents(batch, &mut plan);
+        if let Some((tenant, _)) = &plan.tenant {
+            plan.commit.ops.push(self.tenant_created(*tenant, &owner_keys)?);
+        }
         plan.commit.ops.push(self.entry(outcome, owner, &owner_keys, places)?);
         Ok(plan)
     }
@@ -339,6 +342,16 @@ impl Permit<Write> {
             plan.commit.ops.push(inner.garbage(self.space.id, dropped, due));
         }
         places.into_iter().map(|(site, (chunks, bytes))| Placed { site, chunks, bytes }).collect()
+    }
+
+    /// The first entry of a tenant's record: the countries in which its data may be, from the first byte on.
+    fn tenant_created(&self, tenant: TenantId, keys: &OwnerKeys) -> Result<Op> {
+        let inner = self.trust.inner();
+        let residency = self.trust.residency().join(",");
+        let mut event = journal::own(&record::catalogue::TENANT_CREATED, &[("tenant", &tenant.to_string()), ("residency", &residency)]);
+        event.owner = journal::owner_of(Some(tenant));
+        let note = Note { event: &event, weight: record::Weight::System, phase: Phase::Whole, opens: None, at: inner.clock.now() };
+        inner.scribe.entry(note, keys, &*inner.chance)
     }
 
     fn entry(&self, outcome: &Outcome, owner: Option<TenantId>, keys: &OwnerKeys, places: Vec<Placed>) -> Result<Op> {
