@@ -157,7 +157,6 @@ impl Trust {
     /// A request without a valid caller, for the tally of its second.
     pub fn stranger(&self, door: &'static str, reason: &str, peer: Option<IpAddr>) {
         self.0.gathered.stranger(door, reason, source_prefix(peer));
-        self.wake();
     }
 
     pub fn clock(&self) -> Arc<dyn Clock> {
@@ -173,21 +172,16 @@ impl Trust {
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
     }
-    pub(crate) fn wake(&self) {
-        self.0.wake.notify_one();
-    }
-
     /// Puts one entry into the outbox; durable when it returns.
     pub(crate) async fn append(&self, event: &Event, weight: record::Weight, phase: Phase, opens: Option<EntryId>) -> Result<EntryId> {
         let ids = self.0.append_all(&[(event.clone(), weight, phase, opens)]).await?;
-        self.wake();
         ids.first().copied().ok_or_else(|| Error::internal("an entry got no number"))
     }
 
     /// Waits until the entry has its index in the log.
     pub(crate) async fn wait_indexed(&self, id: EntryId) -> Result<()> {
         let mut indexed = self.0.indexed.subscribe();
-        self.wake();
+        self.0.wake.notify_one();
         indexed.wait_for(|number| *number >= id.number).await.map_err(|_| Error::new(Kind::Unavailable, "ShuttingDown", "The region is stopping. Try again."))?;
         Ok(())
     }
@@ -223,7 +217,6 @@ impl Trust {
     }
     pub(crate) fn close_later(&self, event: Event, opened: EntryId) {
         self.0.unfinished.lock().unwrap_or_else(|e| e.into_inner()).push((event, opened));
-        self.wake();
     }
 
     /// After a durable commit: facts, keys and caches follow.

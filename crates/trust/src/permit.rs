@@ -175,7 +175,6 @@ impl Permit<Write> {
         match committed {
             Ok(done) => {
                 self.trust.applied(facts, done.version, space, tenant, credentials.then_some(self.space.id));
-                self.trust.wake();
                 let number = done.appended.last().copied();
                 Ok(Receipt { entry: number.map(|number| EntryId { shard: layout::SHARD, number }) })
             }

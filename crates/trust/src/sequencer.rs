@@ -86,14 +86,13 @@ impl Sequencer {
         Ok(Sequencer { appender, head, checkpoint, seen: HashMap::new() })
     }
 
-    /// Moves what waits in the outbox into the log. True when something moved. After an error the edge is reloaded, since
+    /// Moves what waits in the outbox into the log. After an error the edge is reloaded, since
     /// it may have moved on without the store.
-    pub async fn drain(&mut self, inner: &Inner) -> Result<bool> {
-        let mut moved = false;
+    pub async fn drain(&mut self, inner: &Inner) -> Result<()> {
         loop {
             match self.run(inner).await {
-                Ok(0) => return Ok(moved),
-                Ok(_) => moved = true,
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
                 Err(error) => {
                     let fresh = Sequencer::load(&*inner.kv).await?;
                     (self.appender, self.head) = (fresh.appender, fresh.head);
@@ -189,6 +188,11 @@ impl Sequencer {
             }
         }
         Err(Error::internal("the witness does not agree on the last size"))
+    }
+
+    /// True when the head has its checkpoint and every witness has cosigned it.
+    pub fn is_published(&self, inner: &Inner) -> bool {
+        self.checkpoint.as_ref().is_some_and(|c| c.checkpoint.size == self.head.size) && self.is_cosigned(inner)
     }
 
     /// True when every witness has cosigned the newest checkpoint.

@@ -16,11 +16,12 @@ use std::time::Duration;
 use store::{Blobs, Check, Commit, KeyRange, Kv, Op};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 /// A turn of the scribe: gathered entries are written and the log moves at least this often when anything happened.
 const TURN: Duration = Duration::from_secs(1);
-/// What wakes the scribe early waits this long for company, so that a burst shares one checkpoint.
-const COMPANY: Duration = Duration::from_millis(20);
+/// Whoever waits for a log index waits this long for company, so that a burst shares one move.
+const COMPANY: Duration = Duration::from_millis(2);
 const COLLECT_EVERY: Duration = Duration::from_secs(600);
 
 /// Everything the floor is given at start. It takes the store: nobody else holds it.
@@ -179,13 +180,19 @@ impl Trust {
                 Err(error) => tracing::error!(%error, "the sweep of unfinished acts failed"),
             }
             let mut collected = tokio::time::Instant::now();
+            let mut turns = tokio::time::interval(TURN);
+            turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                tokio::select! {
+                let done = tokio::select! {
                     () = signal.notified() => return,
-                    () = trust.inner().wake.notified() => tokio::time::sleep(COMPANY).await,
-                    () = tokio::time::sleep(TURN) => {}
-                }
-                if let Err(error) = trust.turn().await {
+                    // an index is all that is waited for: the checkpoint has its second
+                    () = trust.inner().wake.notified() => {
+                        tokio::time::sleep(COMPANY).await;
+                        trust.index().await
+                    }
+                    _ = turns.tick() => trust.turn().await,
+                };
+                if let Err(error) = done {
                     tracing::error!(%error, "the record could not be moved on; it is tried again");
                     tokio::time::sleep(TURN).await;
                 }
@@ -205,11 +212,20 @@ impl Trust {
         let inner = self.inner();
         inner.flush().await?;
         let mut sequencer = inner.sequencer.lock().await;
-        let moved = sequencer.drain(inner).await?;
+        sequencer.drain(inner).await?;
         inner.indexed.send_replace(sequencer.head.number);
-        if moved || !sequencer.is_cosigned(inner) || sequencer.checkpoint.is_none() {
+        if !sequencer.is_published(inner) {
             sequencer.publish(inner).await?;
         }
+        Ok(())
+    }
+
+    /// Moves the outbox into the log, for those who wait for an index.
+    async fn index(&self) -> Result<()> {
+        let inner = self.inner();
+        let mut sequencer = inner.sequencer.lock().await;
+        sequencer.drain(inner).await?;
+        inner.indexed.send_replace(sequencer.head.number);
         Ok(())
     }
 
