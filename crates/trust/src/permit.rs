@@ -198,7 +198,7 @@ impl Permit<Write> {
         plan.commit.shard = layout::SHARD;
         plan.commit.idem = u128::from_be_bytes(crypto::random_array(chance));
         // a tenant made in this batch needs its keys before its space and its entry do
-        let mut owner = self.owner;
+        let mut owner = self.owner.or_else(|| batch.facts.iter().find_map(|op| new_subscription(op, &self.ask.target)));
         let mut owner_keys = match batch.facts.iter().find_map(new_tenant) {
             Some(tenant) if inner.keys.owner(Some(tenant)).is_err() => {
                 let (keys, ops) = inner.keys.new_tenant(tenant, chance);
@@ -377,6 +377,14 @@ impl Permit<Write> {
 fn new_tenant(op: &FactOp) -> Option<TenantId> {
     match op {
         FactOp::Claim(Fact::Tenant(t)) | FactOp::Put(Fact::Tenant(t)) => Some(t.id),
+        _ => None,
+    }
+}
+
+/// The tenant of a subscription that this batch makes: nothing belongs to the region that belongs to a tenant.
+fn new_subscription(op: &FactOp, target: &ResourceId) -> Option<TenantId> {
+    match op {
+        FactOp::Claim(Fact::Subscription(s)) | FactOp::Put(Fact::Subscription(s)) => (target.subscription_id() == Some(s.id)).then_some(s.tenant),
         _ => None,
     }
 }

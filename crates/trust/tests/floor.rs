@@ -240,3 +240,21 @@ async fn a_space_of_another_place_is_refused() {
     assert_eq!(failed.error.code, "LocationNotAvailable");
     kit.audit(Some(tenant)).await;
 }
+
+#[tokio::test]
+async fn a_new_subscription_belongs_to_its_tenant_from_the_first_row() {
+    let (kit, tenant, anna) = region(12).await;
+    let id = base::SubscriptionId::random(&*kit.trust.chance());
+    let target = ResourceId::subscription(id);
+    let near = kit.region("test");
+    let permit: Permit<Write> = near.permit("Create Subscription", &["bleu.test/subscriptions/write"], false, &target, Weight::With, "").await.unwrap();
+    let fact = Fact::Subscription(trust::Subscription { id, tenant, name: "Main".into() });
+    let batch = Batch::new().claim_fact(fact).create_space(Location::new("francecentral").unwrap()).put(TABLE, "x", &thing("x"));
+    permit.commit(batch, Outcome::done(201)).await.unwrap();
+    assert_eq!(kit.trust.facts(|f| f.space(&target).unwrap().tenant), Some(tenant));
+    let p: Permit<Read> = kit.near(Caller::Principal(anna)).permit("Read", &["x/read"], false, &target, Weight::Batched, "").await.unwrap();
+    assert!(p.data().get::<Thing>(TABLE, "x").await.unwrap().is_some());
+    p.close(Outcome::done(200)).await.unwrap();
+    let report = kit.audit(Some(tenant)).await;
+    assert!(report.findings.is_empty());
+}
