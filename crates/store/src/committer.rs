@@ -17,7 +17,7 @@ use crate::IDEM_WINDOW;
 use crate::engine::{ApplyError, Batch, Engine, Span};
 use crate::kv::{Check, Commit, CommitError, Committed, Head, Key, Op, Version, counter, queue_key};
 use crate::row::{self, Group};
-use base::{Result, Shard};
+use base::{Chance, OsChance, Result, Shard};
 use bytes::Bytes;
 use futures::executor::block_on;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -35,7 +35,7 @@ const QUEUES_MAX: usize = 10_000;
 const SWEEP_MAX: usize = 64;
 /// A group that met rows of an outside writer is judged anew this often.
 const JUDGE_MAX: usize = 3;
-const LOST_MAX: usize = 3;
+const TAKEN_OVER: &str = "a later committer took over this shard";
 
 pub(crate) type Answer = Result<Committed, CommitError>;
 
@@ -47,48 +47,62 @@ pub(crate) enum Request {
 
 /// Serves requests until all senders are gone.
 pub(crate) fn run(engine: Arc<dyn Engine>, shard: Shard, mut requests: mpsc::Receiver<Request>) {
-    let mut committer = match Committer::start(engine, shard) {
-        Ok(committer) => committer,
-        Err(why) => return refuse_all(&why, requests),
-    };
+    let mut started = None;
     while let Some(first) = requests.blocking_recv() {
-        let mut group = Vec::new();
-        let mut others = Vec::new();
-        let (mut ops, mut bytes) = (0, 0);
-        let mut next = Some(first);
-        while let Some(request) = next {
-            match request {
-                Request::Commit(commit, reply) => {
-                    ops += commit.ops.len();
-                    bytes += commit.ops.iter().map(|op| op.key().len() + op.value_bytes()).sum::<usize>();
-                    group.push((commit, reply));
+        let committer = match &mut started {
+            Some(committer) => committer,
+            // an engine that can't be read now may answer the next request
+            None => match Committer::start(engine.clone(), shard) {
+                Ok(committer) => started.insert(committer),
+                Err(why) => {
+                    refuse(first, &why);
+                    continue;
                 }
-                other => others.push(other),
-            }
-            let full = group.len() >= GROUP_COMMITS_MAX || ops >= GROUP_OPS_MAX || bytes >= GROUP_BYTES_MAX;
-            next = if full { None } else { requests.try_recv().ok() };
-        }
+            },
+        };
+        let (group, others) = gather(first, &mut requests);
         committer.commit_group(group);
         for other in others {
             committer.answer(other);
         }
         if let Some(why) = committer.stopped.take() {
             tracing::error!(shard = shard.0, why, "the committer stopped");
-            return refuse_all(&why, requests);
+            while let Some(request) = requests.blocking_recv() {
+                refuse(request, &why);
+            }
         }
     }
 }
 
-/// Answers every request until all senders are gone.
-fn refuse_all(why: &str, mut requests: mpsc::Receiver<Request>) {
-    let error = CommitError::Unavailable(why.to_owned());
-    while let Some(request) = requests.blocking_recv() {
-        // a caller that went away needs no answer
+type Waiting = (Commit, oneshot::Sender<Answer>);
+
+/// All requests that wait, up to the size of a group: commits, and the others.
+fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> (Vec<Waiting>, Vec<Request>) {
+    let (mut group, mut others) = (Vec::new(), Vec::new());
+    let (mut ops, mut bytes) = (0, 0);
+    let mut next = Some(first);
+    while let Some(request) = next {
         match request {
-            Request::Commit(_, reply) => drop(reply.send(Err(error.clone()))),
-            Request::Resolve(_, reply) => drop(reply.send(Err(error.clone()))),
-            Request::Head(reply) => drop(reply.send(Err(error.clone()))),
+            Request::Commit(commit, reply) => {
+                ops += commit.ops.len();
+                bytes += commit.ops.iter().map(|op| op.key().len() + op.value_bytes()).sum::<usize>();
+                group.push((commit, reply));
+            }
+            other => others.push(other),
         }
+        let full = group.len() >= GROUP_COMMITS_MAX || others.len() >= GROUP_COMMITS_MAX || ops >= GROUP_OPS_MAX || bytes >= GROUP_BYTES_MAX;
+        next = if full { None } else { requests.try_recv().ok() };
+    }
+    (group, others)
+}
+
+fn refuse(request: Request, why: &str) {
+    let error = CommitError::Unavailable(why.to_owned());
+    // a caller that went away needs no answer
+    match request {
+        Request::Commit(_, reply) => drop(reply.send(Err(error))),
+        Request::Resolve(_, reply) => drop(reply.send(Err(error))),
+        Request::Head(reply) => drop(reply.send(Err(error))),
     }
 }
 
@@ -96,6 +110,8 @@ struct Committer {
     engine: Arc<dyn Engine>,
     shard: Shard,
     head: Head,
+    /// Random; in the epoch row it says that a term is ours, even when the answer to taking it was lost.
+    owner: [u8; 16],
     /// The epoch row as stored: what every batch expects to find.
     fence: Bytes,
     /// Outcomes of the last commits, oldest group first.
@@ -103,6 +119,8 @@ struct Committer {
     remembered: HashMap<u128, Committed>,
     remembered_commits: u64,
     queues: HashMap<Key, u64>,
+    /// Cut off from the engine: before anything else, [`Committer::rejoin`].
+    lost: bool,
     stopped: Option<String>,
 }
 
@@ -122,15 +140,19 @@ struct Judged {
 
 impl Committer {
     fn start(engine: Arc<dyn Engine>, shard: Shard) -> Result<Committer, String> {
+        let mut owner = [0; 16];
+        OsChance.fill(&mut owner);
         let mut committer = Committer {
             engine,
             shard,
             head: Head { epoch: 0, version: Version(0) },
+            owner,
             fence: Bytes::new(),
             groups: VecDeque::new(),
             remembered: HashMap::new(),
             remembered_commits: 0,
             queues: HashMap::new(),
+            lost: false,
             stopped: None,
         };
         let found = committer.read(&row::epoch_key(shard))?;
@@ -150,7 +172,7 @@ impl Committer {
             Some(stored) => row::decode(&key, stored).map_err(|e| e.to_string())?.0.0,
             None => 0,
         };
-        let mine = row::encode(&key, Version(before + 1), b"");
+        let mine = row::encode(&key, Version(before + 1), &self.owner);
         let written = vec![(key.clone(), mine.clone())];
         let (fresh, puts) = if found.is_none() { (written, vec![]) } else { (vec![], written) };
         match block_on(self.engine.apply(Batch { fence: (key, found), fresh, puts, deletes: vec![] })) {
@@ -191,7 +213,29 @@ impl Committer {
         self.remembered.extend(group.committed().filter(|(idem, _)| *idem != 0));
     }
 
-    fn answer(&self, request: Request) {
+    /// After a lost connection: a new term, which shuts out what may still be under way, and what happened meanwhile.
+    fn rejoin(&mut self) -> Result<(), String> {
+        let key = row::epoch_key(self.shard);
+        let found = self.read(&key)?.ok_or("the epoch row is gone")?;
+        let (_, owner) = row::decode(&key, &found).map_err(|e| e.to_string())?;
+        if owner[..] != self.owner {
+            self.stopped = Some(TAKEN_OVER.to_owned());
+            return Err(TAKEN_OVER.to_owned());
+        }
+        self.take_epoch(Some(found))?;
+        self.queues.clear();
+        self.read_groups()?;
+        self.lost = false;
+        Ok(())
+    }
+
+    fn answer(&mut self, request: Request) {
+        if self.lost
+            && self.stopped.is_none()
+            && let Err(why) = self.rejoin()
+        {
+            return refuse(request, &why);
+        }
         // a caller that went away needs no answer
         match (request, &self.stopped) {
             (Request::Head(reply), None) => drop(reply.send(Ok(self.head))),
@@ -202,7 +246,10 @@ impl Committer {
         }
     }
 
-    fn commit_group(&mut self, group: Vec<(Commit, oneshot::Sender<Answer>)>) {
+    fn commit_group(&mut self, group: Vec<Waiting>) {
+        if group.is_empty() {
+            return;
+        }
         let (commits, replies): (Vec<Commit>, Vec<_>) = group.into_iter().unzip();
         let answers = self.decide_and_write(&commits);
         for (reply, answer) in replies.into_iter().zip(answers) {
@@ -212,15 +259,21 @@ impl Committer {
     }
 
     fn decide_and_write(&mut self, commits: &[Commit]) -> Vec<Answer> {
+        let all = |error: CommitError| vec![Err(error); commits.len()];
+        if self.lost
+            && let Err(why) = self.rejoin()
+        {
+            return all(CommitError::Unavailable(why));
+        }
         for _ in 0..JUDGE_MAX {
             let judged = match self.judge(commits) {
                 Ok(judged) => judged,
-                Err(why) => return vec![Err(CommitError::Unavailable(why)); commits.len()],
+                Err(why) => return all(CommitError::Unavailable(why)),
             };
             if judged.group.entries.is_empty() {
                 return judged.answers;
             }
-            match self.write(&judged) {
+            match block_on(self.engine.apply(self.batch(&judged))) {
                 Ok(()) => {
                     self.keep(&judged);
                     return judged.answers;
@@ -228,19 +281,28 @@ impl Committer {
                 Err(ApplyError::Exists) => self.queues.clear(),
                 Err(ApplyError::Full) => return instead_of_done(judged.answers, &CommitError::Full),
                 Err(ApplyError::Fenced) => {
-                    let why = "a later committer took over this shard".to_owned();
-                    self.stopped = Some(why.clone());
-                    return instead_of_done(judged.answers, &CommitError::Unavailable(why));
+                    self.stopped = Some(TAKEN_OVER.to_owned());
+                    return instead_of_done(judged.answers, &CommitError::Unavailable(TAKEN_OVER.to_owned()));
                 }
-                Err(ApplyError::Broken(why) | ApplyError::Lost(why)) => {
+                Err(ApplyError::Broken(why)) => {
                     self.stopped = Some(why);
                     return instead_of_done(judged.answers, &CommitError::Unknown);
+                }
+                Err(ApplyError::Lost(why)) => {
+                    tracing::warn!(shard = self.shard.0, why, "lost the engine while committing; asking it what happened");
+                    self.lost = true;
+                    if self.rejoin().is_err() {
+                        return instead_of_done(judged.answers, &CommitError::Unknown);
+                    }
+                    if self.head.version >= judged.head {
+                        return judged.answers;
+                    }
                 }
             }
         }
         let why = "rows of this shard change under its committer".to_owned();
         self.stopped = Some(why.clone());
-        vec![Err(CommitError::Unavailable(why)); commits.len()]
+        all(CommitError::Unavailable(why))
     }
 
     /// Checks and numbers the commits one after another. Error: the engine cannot be read now; nothing is changed.
@@ -370,35 +432,6 @@ impl Committer {
         judged.queues.extend(queues.into_iter().map(|(queue, number)| (queue.clone(), number)));
         judged.group.entries.push((commit.idem, version, appended.clone()));
         Ok(Committed { epoch: self.head.epoch, version, appended })
-    }
-
-    fn write(&mut self, judged: &Judged) -> Result<(), ApplyError> {
-        let mut lost = 0;
-        loop {
-            match block_on(self.engine.apply(self.batch(judged))) {
-                Err(ApplyError::Lost(why)) if lost < LOST_MAX => {
-                    lost += 1;
-                    if self.happened(judged, &why)? {
-                        return Ok(());
-                    }
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// After a lost connection: shuts out what may still be under way, then looks whether the group was written.
-    fn happened(&mut self, judged: &Judged, why: &str) -> Result<bool, ApplyError> {
-        tracing::warn!(shard = self.shard.0, why, "lost the engine while committing; asking it what happened");
-        let lost = |why: String| ApplyError::Lost(why);
-        let found = self.read(&row::epoch_key(self.shard)).map_err(lost)?;
-        // an epoch row that is not ours belongs to a later committer: it may have seen our group, we can't say
-        if found.as_ref() != Some(&self.fence) {
-            return Err(ApplyError::Lost("a later committer took over this shard".to_owned()));
-        }
-        self.take_epoch(found).map_err(lost)?;
-        let written = self.read(&row::group_key(self.shard, judged.head)).map_err(lost)?;
-        Ok(written.is_some())
     }
 
     fn batch(&self, judged: &Judged) -> Batch {

@@ -9,7 +9,10 @@ pub mod disk;
 mod engine;
 mod kv;
 mod row;
+mod segments;
 mod store;
+
+pub mod fuzz;
 
 pub use chunk::{Blobs, CHUNK_BYTES_MAX, ChunkId, Placed};
 pub use kv::{
@@ -17,7 +20,8 @@ pub use kv::{
     PAGE_ROWS_MAX, Page, Row, VALUE_BYTES_MAX, Version, counter, key, queue_key,
 };
 
-pub use store::{Store, open_fjall, open_memory, open_redb, open_redb_on};
+pub use segments::{Mark, Segments, Swept};
+pub use store::{Store, open_fjall, open_memory, open_postgres, open_redb, open_redb_on};
 
 /// Commits of a shard whose `idem` is remembered.
 pub const IDEM_WINDOW: u64 = 65_536;

@@ -3,7 +3,7 @@
 //! | engine key | value |
 //! |---|---|
 //! | `1 ‖ key` | a row of the caller |
-//! | `0 ‖ 'e' ‖ shard` | the epoch of the shard's committer |
+//! | `0 ‖ 'e' ‖ shard` | the shard's committer: the epoch as version, its random owner id as bytes |
 //! | `0 ‖ 'g' ‖ shard ‖ version` | what one group commit did ([`Group`]); its version is its last commit's |
 //! | `0 ‖ 'q' ‖ queue` | the last number given in a queue |
 //!

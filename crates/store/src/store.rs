@@ -2,7 +2,7 @@
 
 use crate::committer::{self, Answer, QUEUE_MAX, Request};
 use crate::disk::Disk;
-use crate::engine::{Engine, Fjall, Memory, Redb, Span};
+use crate::engine::{Engine, Fjall, Memory, Postgres, Redb, Span};
 use crate::kv::{
     COMMIT_BYTES_MAX, COMMIT_OPS_MAX, Commit, CommitError, Committed, Head, KEY_BYTES_MAX, KeyRange, Kv, Op, PAGE_BYTES_MAX, PAGE_ROWS_MAX,
     Page, Row, VALUE_BYTES_MAX, Version,
@@ -35,6 +35,12 @@ pub fn open_redb_on(disk: Arc<dyn Disk>) -> Result<Arc<Store>> {
 /// A store that forgets everything: the model the others are tested against.
 pub fn open_memory() -> Result<Arc<Store>> {
     Ok(Store::new(Arc::new(Memory::default())))
+}
+
+/// Rows in the table `kv` of a PostgreSQL database, made if absent. `connect` is a libpq connection string or URL, over
+/// a Unix socket or a network that is trusted (no TLS yet). Error (kind Unavailable) `StoreUnavailable`: no database there.
+pub async fn open_postgres(connect: &str) -> Result<Arc<Store>> {
+    Ok(Store::new(Arc::new(Postgres::open(connect).await?)))
 }
 
 /// Every engine behind [`Kv`]. Dropping it finishes the commits that wait; [`Kv::close`] does so and says how it went.

@@ -2,10 +2,12 @@
 
 mod fjall;
 mod memory;
+mod postgres;
 mod redb;
 
 pub(crate) use fjall::Fjall;
 pub(crate) use memory::Memory;
+pub(crate) use postgres::Postgres;
 pub(crate) use redb::Redb;
 
 use base::{Fut, Result};

@@ -1,0 +1,510 @@
+//! Chunks of one site in append-only files of up to 1 GiB.
+//!
+//! Several appenders write, each a thread with a file of its own: what waits is written together and shares one flush.
+//! Chunks from 256 KiB go past the kernel's cache, aligned to pages, where the file system lets them; smaller ones are
+//! packed closely in files of their own. A chunk is `header ‖ bytes`:
+//!
+//! | header field | bytes |
+//! |---|---|
+//! | `bleuchk1` | 8 |
+//! | id | 16 |
+//! | length, u64 big-endian | 8 |
+//! | CRC-64/NVME of the bytes | 8 |
+//! | CRC-64/NVME of the header up to here | 8 |
+//!
+//! Nothing is repaired after a crash: a place is only ever handed out after its flush, so a torn tail is referred to by
+//! nobody. The next append begins on the page behind it. Space comes back by holes punched into files, and whole files
+//! removed; chunks never move, so a place stays true.
+
+use crate::chunk::{Blobs, CHUNK_BYTES_MAX, ChunkId, Placed};
+use crate::disk::{DIRECT_BYTES, Disk, DiskFile};
+use crate::row::checksum;
+use base::{Error, Fut, Kind, Result, SiteName};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+
+const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+const LARGE_BYTES_MIN: usize = 256 << 10;
+/// Written and flushed together; a single larger chunk goes alone.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+const QUEUE_MAX: usize = 256;
+const LARGE_APPENDERS: usize = 2;
+/// Below this nothing is appended: metadata needs room too.
+const FREE_BYTES_MIN: u64 = 64 << 20;
+/// Up to this a read is done on the caller's thread: most come from the kernel's cache, and a hop costs more.
+const READ_HERE_BYTES_MAX: u64 = 64 << 10;
+
+const MAGIC: &[u8; 8] = b"bleuchk1";
+const HEADER_BYTES: usize = 48;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    id: ChunkId,
+    length: u64,
+    checksum: u64,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut out = [0; HEADER_BYTES];
+        out[..8].copy_from_slice(MAGIC);
+        out[8..24].copy_from_slice(&self.id.0);
+        out[24..32].copy_from_slice(&self.length.to_be_bytes());
+        out[32..40].copy_from_slice(&self.checksum.to_be_bytes());
+        let own = checksum(&[&out[..40]]);
+        out[40..].copy_from_slice(&own.to_be_bytes());
+        out
+    }
+
+    /// Strict: exactly a header. `None`: damaged, or none.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Header> {
+        let bytes: &[u8; HEADER_BYTES] = bytes.try_into().ok()?;
+        let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        if &bytes[..8] != MAGIC || checksum(&[&bytes[..40]]) != number(40) {
+            return None;
+        }
+        let id = ChunkId(bytes[8..24].try_into().expect("16 bytes"));
+        Some(Header { id, length: number(24), checksum: number(32) })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Size {
+    Small,
+    Large,
+}
+
+impl Size {
+    fn suffix(self) -> &'static str {
+        match self {
+            Size::Small => "small",
+            Size::Large => "large",
+        }
+    }
+}
+
+fn file_name(number: u32, size: Size) -> String {
+    format!("{number:08}.{}", size.suffix())
+}
+
+fn parse_file_name(name: &str) -> Option<(u32, Size)> {
+    let (number, suffix) = name.split_once('.')?;
+    let size = [Size::Small, Size::Large].into_iter().find(|size| size.suffix() == suffix)?;
+    let number = number.parse().ok()?;
+    (file_name(number, size) == name).then_some((number, size))
+}
+
+struct Segment {
+    size: Size,
+    file: Arc<dyn DiskFile>,
+    /// Where the next chunk goes, or would.
+    end: u64,
+    /// An appender has it.
+    active: bool,
+    /// Not appended to any more.
+    sealed: bool,
+}
+
+struct Shared {
+    site: SiteName,
+    disk: Arc<dyn Disk>,
+    segments: Mutex<BTreeMap<u32, Segment>>,
+}
+
+struct Put {
+    id: ChunkId,
+    bytes: Bytes,
+    reply: oneshot::Sender<Result<Placed>>,
+}
+
+/// The chunks of one site, on a [`Disk`].
+pub struct Segments {
+    shared: Arc<Shared>,
+    /// The first takes small chunks, the others large ones. Started at their first chunk.
+    appenders: Mutex<[Option<(mpsc::Sender<Put>, JoinHandle<()>)>; 1 + LARGE_APPENDERS]>,
+    turn: AtomicUsize,
+}
+
+/// How far each segment reached at some moment: what lies behind is younger, and no business of a sweep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark(BTreeMap<u32, u64>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub segments_removed: u64,
+    /// Given back to the file system, by removal and by holes (holes over holes count again).
+    pub bytes_freed: u64,
+}
+
+impl Segments {
+    /// Reads the list of files and their lengths, nothing else. Error: Internal, the disk failed.
+    pub fn open(site: SiteName, disk: Arc<dyn Disk>) -> Result<Segments> {
+        let mut segments = BTreeMap::new();
+        for name in disk.list().map_err(Error::internal)? {
+            let Some((number, size)) = parse_file_name(&name) else { continue };
+            let file = disk.open(&name, false).map_err(Error::internal)?;
+            let end = page_up(file.len().map_err(Error::internal)?);
+            let sealed = end + CHUNK_BYTES_MAX as u64 > SEGMENT_BYTES_MAX;
+            segments.insert(number, Segment { size, file, end, active: false, sealed });
+        }
+        let shared = Arc::new(Shared { site, disk, segments: Mutex::new(segments) });
+        Ok(Segments { shared, appenders: Mutex::default(), turn: AtomicUsize::new(0) })
+    }
+
+    fn appender(&self, length: usize) -> Result<mpsc::Sender<Put>> {
+        let size = if length < LARGE_BYTES_MIN { Size::Small } else { Size::Large };
+        let at = match size {
+            Size::Small => 0,
+            Size::Large => 1 + self.turn.fetch_add(1, Ordering::Relaxed) % LARGE_APPENDERS,
+        };
+        let mut appenders = self.appenders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((sender, _)) = &appenders[at] {
+            return Ok(sender.clone());
+        }
+        let (sender, puts) = mpsc::channel(QUEUE_MAX);
+        let appender = Appender { shared: self.shared.clone(), size, open: None };
+        let thread = std::thread::Builder::new().name(format!("append-{at}")).spawn(move || appender.run(puts)).map_err(Error::internal)?;
+        appenders[at] = Some((sender.clone(), thread));
+        Ok(sender)
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark(self.shared.lock().iter().map(|(number, segment)| (*number, segment.end)).collect())
+    }
+
+    /// Frees everything before `mark` that is not in `live`. To be safe the caller takes the mark first, waits until
+    /// every chunk put before it is either referred to by a durable row or given up, and then reads all live places.
+    /// Files without a live chunk are removed, those at least half dead get holes. Error: Internal.
+    pub fn sweep(&self, mark: &Mark, live: impl IntoIterator<Item = Placed>) -> Result<Swept> {
+        let mut living: HashMap<u32, Vec<Range<u64>>> = HashMap::new();
+        for at in live.into_iter().filter(|at| at.site == self.shared.site) {
+            living.entry(at.segment).or_default().push(at.offset..at.offset + HEADER_BYTES as u64 + at.length);
+        }
+        let mut swept = Swept::default();
+        for (number, end) in &mark.0 {
+            let mut live = living.remove(number).unwrap_or_default();
+            live.sort_by_key(|range| range.start);
+            self.shared.sweep_segment(*number, *end, &live, &mut swept).map_err(Error::internal)?;
+        }
+        if swept.segments_removed > 0 {
+            self.shared.disk.sync_folder().map_err(Error::internal)?;
+        }
+        Ok(swept)
+    }
+}
+
+fn page_up(offset: u64) -> u64 {
+    offset.next_multiple_of(DIRECT_BYTES as u64)
+}
+
+fn page_down(offset: u64) -> u64 {
+    offset - offset % DIRECT_BYTES as u64
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Segment>> {
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, at: &Placed) -> Result<Arc<dyn DiskFile>> {
+        let found = self.lock().get(&at.segment).map(|segment| segment.file.clone());
+        found.ok_or_else(|| Error::internal(format!("segment {} of site {} is not there", at.segment, self.site)))
+    }
+
+    fn read(&self, id: ChunkId, at: &Placed, range: &Range<u64>) -> Result<Bytes> {
+        let damaged = |why: &str| Error::internal(format!("chunk {id} in segment {} at {} {why}", at.segment, at.offset));
+        if at.site != self.site {
+            return Err(damaged("is at another site"));
+        }
+        if range.start > range.end || range.end > at.length || at.length > CHUNK_BYTES_MAX as u64 {
+            return Err(damaged("is shorter than the range asked for"));
+        }
+        let file = self.file(at)?;
+        // one read when the range follows the header, two otherwise
+        let together = if range.start == 0 { range.end as usize } else { 0 };
+        let mut first = vec![0; HEADER_BYTES + together];
+        file.read_at(at.offset, &mut first).map_err(|e| damaged("cannot be read").because(e))?;
+        let header = Header::decode(&first[..HEADER_BYTES]).ok_or_else(|| damaged("has no readable header"))?;
+        if header.id != id || header.length != at.length {
+            return Err(damaged("is another chunk"));
+        }
+        if range.start == 0 {
+            let bytes = Bytes::from(first).slice(HEADER_BYTES..);
+            if range.end == at.length && checksum(&[&bytes]) != header.checksum {
+                return Err(damaged("fails its checksum"));
+            }
+            return Ok(bytes);
+        }
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        let offset = at.offset + HEADER_BYTES as u64 + range.start;
+        file.read_at(offset, &mut bytes).map_err(|e| damaged("cannot be read").because(e))?;
+        Ok(bytes.into())
+    }
+
+    /// Zeroes the header, so that the chunk is gone for readers, and gives whole pages back.
+    fn delete(&self, at: &Placed) -> Result<()> {
+        let Ok(file) = self.file(at) else { return Ok(()) };
+        let mut header = [0; HEADER_BYTES];
+        match file.read_at(at.offset, &mut header) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            outcome => outcome.map_err(Error::internal)?,
+        }
+        // not a header of this length: deleted before
+        if Header::decode(&header).is_none_or(|header| header.length != at.length) {
+            return Ok(());
+        }
+        file.write_at(at.offset, &[0; HEADER_BYTES]).map_err(Error::internal)?;
+        let end = at.offset + HEADER_BYTES as u64 + at.length;
+        punch(&*file, at.offset..end).map(|_| ()).map_err(Error::internal)
+    }
+
+    fn sweep_segment(&self, number: u32, end: u64, live: &[Range<u64>], swept: &mut Swept) -> io::Result<()> {
+        let mut segments = self.lock();
+        // the highest number stays, so that no number is given twice
+        let highest = segments.last_key_value().is_some_and(|(last, _)| *last == number);
+        let Some(segment) = segments.get_mut(&number) else { return Ok(()) };
+        if live.is_empty() && !segment.active && segment.end == end && !highest {
+            let name = file_name(number, segment.size);
+            swept.bytes_freed += segment.file.len()?;
+            self.disk.remove(&name)?;
+            segments.remove(&number);
+            swept.segments_removed += 1;
+            return Ok(());
+        }
+        let file = segment.file.clone();
+        drop(segments);
+        let live_bytes: u64 = live.iter().map(|range| range.end - range.start).sum();
+        if live_bytes * 2 > end {
+            return Ok(());
+        }
+        let mut from = 0;
+        for range in live.iter().chain([&(end..end)]) {
+            swept.bytes_freed += punch(&*file, from..range.start)?;
+            from = from.max(range.end);
+        }
+        Ok(())
+    }
+
+    /// A segment with room for `bytes`: one that waits, or a new one, whose name is durable.
+    fn take_segment(&self, size: Size, bytes: u64) -> io::Result<Open> {
+        let mut segments = self.lock();
+        let waiting = segments.iter_mut().find(|(_, segment)| {
+            segment.size == size && !segment.active && !segment.sealed && segment.end + bytes <= SEGMENT_BYTES_MAX
+        });
+        let number = match waiting {
+            Some((number, segment)) => {
+                segment.active = true;
+                *number
+            }
+            None => {
+                let number = segments.last_key_value().map_or(1, |(last, _)| last + 1);
+                let file = self.disk.open(&file_name(number, size), true)?;
+                segments.insert(number, Segment { size, file, end: 0, active: true, sealed: false });
+                number
+            }
+        };
+        let segment = &segments[&number];
+        let (cached, end) = (segment.file.clone(), segment.end);
+        drop(segments);
+        let name = file_name(number, size);
+        let opened = self.disk.sync_folder().and_then(|()| match size {
+            Size::Large => match self.disk.open_direct(&name) {
+                Ok(file) => Ok(Some(file)),
+                Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
+                Err(e) => Err(e),
+            },
+            Size::Small => Ok(None),
+        });
+        match opened {
+            Ok(direct) => Ok(Open { number, end, cached, direct }),
+            Err(e) => {
+                self.give_back(number, true);
+                Err(e)
+            }
+        }
+    }
+
+    fn give_back(&self, number: u32, sealed: bool) {
+        if let Some(segment) = self.lock().get_mut(&number) {
+            segment.active = false;
+            segment.sealed |= sealed;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.disk.free_bytes().is_ok_and(|free| free < FREE_BYTES_MIN)
+    }
+}
+
+/// Frees the whole pages of a range; bytes freed. A file system that can't leaves them.
+fn punch(file: &dyn DiskFile, range: Range<u64>) -> io::Result<u64> {
+    let (start, end) = (page_up(range.start), page_down(range.end));
+    if start >= end {
+        return Ok(0);
+    }
+    match file.punch(start, end - start) {
+        Ok(()) => Ok(end - start),
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(0),
+        Err(e) => Err(e),
+    }
+}
+
+/// The segment an appender writes to.
+struct Open {
+    number: u32,
+    end: u64,
+    cached: Arc<dyn DiskFile>,
+    direct: Option<Arc<dyn DiskFile>>,
+}
+
+struct Appender {
+    shared: Arc<Shared>,
+    size: Size,
+    open: Option<Open>,
+}
+
+impl Appender {
+    fn run(mut self, mut puts: mpsc::Receiver<Put>) {
+        while let Some(first) = puts.blocking_recv() {
+            let mut bytes = first.bytes.len();
+            let mut group = vec![first];
+            while bytes < GROUP_BYTES_MAX && group.len() < QUEUE_MAX {
+                let Ok(put) = puts.try_recv() else { break };
+                bytes += put.bytes.len();
+                group.push(put);
+            }
+            self.append_group(group);
+        }
+        if let Some(open) = self.open {
+            self.shared.give_back(open.number, false);
+        }
+    }
+
+    fn append_group(&mut self, group: Vec<Put>) {
+        let align = if self.size == Size::Large { DIRECT_BYTES } else { 8 };
+        let mut starts = Vec::with_capacity(group.len());
+        let mut total = 0;
+        for put in &group {
+            starts.push(total);
+            total += (HEADER_BYTES + put.bytes.len()).next_multiple_of(align);
+        }
+        let written = self.write(&group, &starts, total);
+        for (put, start) in group.into_iter().zip(starts) {
+            let answer = match &written {
+                Ok((segment, offset)) => {
+                    let length = put.bytes.len() as u64;
+                    Ok(Placed { site: self.shared.site.clone(), segment: *segment, offset: offset + start as u64, length })
+                }
+                Err(e) if e.kind() == io::ErrorKind::StorageFull => Err(Error::new(Kind::Unavailable, "DiskFull", "The region's disk is full.")),
+                Err(e) => Err(Error::internal(format!("appending to a segment of site {}: {e}", self.shared.site))),
+            };
+            // a caller that went away leaves garbage for the collector
+            let _ = put.reply.send(answer);
+        }
+    }
+
+    /// Segment and offset of the first chunk, once all are durable. After an error the segment is left for good: what
+    /// its pages hold is not known, and a later flush would not tell.
+    fn write(&mut self, group: &[Put], starts: &[usize], total: usize) -> io::Result<(u32, u64)> {
+        if self.shared.is_full() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let bytes = total as u64;
+        if let Some(open) = self.open.take_if(|open| open.end + bytes > SEGMENT_BYTES_MAX) {
+            self.shared.give_back(open.number, true);
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.shared.take_segment(self.size, bytes)?,
+        };
+        // slack, so that an aligned copy fits
+        let mut buffer = vec![0; total + DIRECT_BYTES];
+        let slack = buffer.as_ptr().align_offset(DIRECT_BYTES).min(DIRECT_BYTES);
+        let copy = &mut buffer[slack..slack + total];
+        for (put, start) in group.iter().zip(starts) {
+            let header = Header { id: put.id, length: put.bytes.len() as u64, checksum: checksum(&[&put.bytes]) };
+            copy[*start..start + HEADER_BYTES].copy_from_slice(&header.encode());
+            copy[start + HEADER_BYTES..start + HEADER_BYTES + put.bytes.len()].copy_from_slice(&put.bytes);
+        }
+        if let Err(e) = open.append(copy) {
+            self.shared.give_back(open.number, true);
+            return Err(e);
+        }
+        let place = (open.number, open.end);
+        open.end += bytes;
+        if let Some(segment) = self.shared.lock().get_mut(&open.number) {
+            segment.end = open.end;
+        }
+        self.open = Some(open);
+        Ok(place)
+    }
+}
+
+impl Open {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(direct) = &self.direct {
+            match direct.write_at(self.end, bytes).and_then(|()| direct.sync()) {
+                // some file systems take the flag and refuse the write
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => self.direct = None,
+                outcome => return outcome,
+            }
+        }
+        self.cached.write_at(self.end, bytes)?;
+        self.cached.sync()
+    }
+}
+
+impl Blobs for Segments {
+    fn site(&self) -> &SiteName {
+        &self.shared.site
+    }
+
+    fn put(&self, id: ChunkId, bytes: Bytes) -> Fut<'_, Result<Placed>> {
+        Box::pin(async move {
+            if bytes.len() > CHUNK_BYTES_MAX {
+                return Err(Error::new(Kind::TooLarge, "ChunkTooLarge", format!("A chunk holds at most {CHUNK_BYTES_MAX} bytes.")));
+            }
+            let (reply, answer) = oneshot::channel();
+            let gone = || Error::internal("the appender is gone");
+            self.appender(bytes.len())?.send(Put { id, bytes, reply }).await.map_err(|_| gone())?;
+            answer.await.unwrap_or_else(|_| Err(gone()))
+        })
+    }
+
+    fn read<'a>(&'a self, id: ChunkId, at: &'a Placed, range: Range<u64>) -> Fut<'a, Result<Bytes>> {
+        let here = range.end.saturating_sub(range.start) <= READ_HERE_BYTES_MAX;
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return Box::pin(std::future::ready(self.shared.read(id, at, &range))) };
+        if here {
+            return Box::pin(std::future::ready(self.shared.read(id, at, &range)));
+        }
+        let (shared, at) = (self.shared.clone(), at.clone());
+        let reading = runtime.spawn_blocking(move || shared.read(id, &at, &range));
+        Box::pin(async move { reading.await.unwrap_or_else(|e| Err(Error::internal(e))) })
+    }
+
+    fn delete<'a>(&'a self, at: &'a [Placed]) -> Fut<'a, Result<()>> {
+        Box::pin(async move {
+            for at in at.iter().filter(|at| at.site == self.shared.site) {
+                self.shared.delete(at)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Segments {
+    fn drop(&mut self) {
+        let mut appenders = self.appenders.lock().unwrap_or_else(PoisonError::into_inner);
+        for (sender, thread) in appenders.iter_mut().filter_map(Option::take) {
+            drop(sender);
+            // an appender that panicked has answered nobody: its callers know
+            let _ = thread.join();
+        }
+    }
+}
