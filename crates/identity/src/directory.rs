@@ -1,0 +1,306 @@
+//! What a tenant's directory holds, and where.
+//!
+//! Users, groups, applications and service principals are rows of the tenant's own space (target `/tenants/{id}`), sealed
+//! under the tenant's key. What sign-in and rules need of them (name, kind, enabled) stands beside them as facts, written
+//! in the same commit. Secrets are `trust`'s credentials: a user's under its object id, an application's under its
+//! client id, so that an application may have secrets before it has a service principal.
+
+use base::{AppId, Error, Kind, ObjectId, ResourceId, Result, Stored, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use service::Neighbours;
+use trust::{Caller, Directory, Fact, Facts, Outcome, Permit, Principal, PrincipalKind, Read, Table, Weight};
+use uuid::Uuid;
+
+/// The Azure command's public client: it exists in every tenant.
+pub const AZ_CLIENT: AppId = AppId(Uuid::from_u128(0x04b0_7795_8ddb_461a_bbee_02f9_e1bf_7b46));
+/// The directory role that may change everything in a directory (Entra's role template id).
+pub const GLOBAL_ADMINISTRATOR: &str = "62e90394-69f5-4237-9190-012177145e10";
+/// Holds the one password of a user.
+pub(crate) const PASSWORD: &str = "password";
+/// `zone` of the region-wide name facts that keep user principal names unique.
+pub(crate) const UPN_ZONE: &str = "upn";
+
+pub(crate) const USERS: Table = Table(1);
+pub(crate) const GROUPS: Table = Table(2);
+pub(crate) const APPLICATIONS: Table = Table(3);
+pub(crate) const SERVICE_PRINCIPALS: Table = Table(4);
+/// Client id to the application's object id.
+pub(crate) const APPLICATION_BY_CLIENT_ID: Table = Table(5);
+
+/// The four kinds of directory object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ObjectKind {
+    User,
+    Group,
+    Application,
+    ServicePrincipal,
+}
+
+impl ObjectKind {
+    pub(crate) const ALL: [ObjectKind; 4] = [ObjectKind::User, ObjectKind::Group, ObjectKind::Application, ObjectKind::ServicePrincipal];
+
+    pub(crate) fn table(self) -> Table {
+        match self {
+            ObjectKind::User => USERS,
+            ObjectKind::Group => GROUPS,
+            ObjectKind::Application => APPLICATIONS,
+            ObjectKind::ServicePrincipal => SERVICE_PRINCIPALS,
+        }
+    }
+    /// The collection's name in Graph's paths.
+    pub(crate) fn collection(self) -> &'static str {
+        match self {
+            ObjectKind::User => "users",
+            ObjectKind::Group => "groups",
+            ObjectKind::Application => "applications",
+            ObjectKind::ServicePrincipal => "servicePrincipals",
+        }
+    }
+    /// `@odata.type`, without its `#microsoft.graph.`.
+    pub(crate) fn odata_type(self) -> &'static str {
+        match self {
+            ObjectKind::User => "user",
+            ObjectKind::Group => "group",
+            ObjectKind::Application => "application",
+            ObjectKind::ServicePrincipal => "servicePrincipal",
+        }
+    }
+}
+
+/// A directory object as Graph shows it. Its properties are Graph's own JSON, checked when written; kept as text, so
+/// that a number or an order of names comes back as it was sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Object {
+    pub id: ObjectId,
+    pub created: Timestamp,
+    /// A JSON object; never a secret.
+    properties: String,
+}
+
+impl Stored for Object {
+    const NAME: &'static str = "identity.object";
+    const VERSION: u8 = 1;
+    type Previous = Object;
+    fn upgrade(previous: Object) -> Object {
+        previous
+    }
+}
+
+impl Object {
+    pub(crate) fn new(id: ObjectId, created: Timestamp, properties: &Map<String, Value>) -> Object {
+        let mut object = Object { id, created, properties: String::new() };
+        object.set(properties);
+        object
+    }
+    pub(crate) fn properties(&self) -> Result<Map<String, Value>> {
+        serde_json::from_str(&self.properties).map_err(Error::internal)
+    }
+    pub(crate) fn set(&mut self, properties: &Map<String, Value>) {
+        self.properties = Value::Object(properties.clone()).to_string();
+    }
+    pub(crate) fn name(&self) -> String {
+        row_name(self.id)
+    }
+    /// As Graph shows it: id first, then the properties, with its type.
+    pub(crate) fn show(&self, kind: ObjectKind) -> Result<Value> {
+        let mut shown = Map::new();
+        shown.insert("@odata.type".into(), format!("#microsoft.graph.{}", kind.odata_type()).into());
+        shown.insert("id".into(), self.id.to_string().into());
+        shown.insert("createdDateTime".into(), self.created.rfc3339().into());
+        shown.extend(self.properties()?);
+        Ok(Value::Object(shown))
+    }
+}
+
+/// Which application a client id belongs to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ClientIndex {
+    pub application: ObjectId,
+}
+
+impl Stored for ClientIndex {
+    const NAME: &'static str = "identity.client-index";
+    const VERSION: u8 = 1;
+    type Previous = ClientIndex;
+    fn upgrade(previous: ClientIndex) -> ClientIndex {
+        previous
+    }
+}
+
+/// Rows are named by the hyphenated id: they list in the order of their ids.
+pub(crate) fn row_name(id: ObjectId) -> String {
+    id.to_string()
+}
+
+/// The holder of an application's secrets and certificates: its client id (see the module).
+pub(crate) fn holder_of(app: AppId) -> ObjectId {
+    ObjectId(app.0)
+}
+
+/// A verified principal as the record knows it.
+pub(crate) fn principal(of: &Directory, app: AppId) -> Principal {
+    let name = of.upn.clone().unwrap_or_else(|| of.display_name.clone());
+    Principal { tenant: of.tenant, object: of.object, app, kind: of.kind, name }
+}
+
+/// The tenant that a token's caller may see in Graph.
+pub(crate) fn tenant_of(caller: &Caller) -> Result<TenantId> {
+    caller
+        .tenant()
+        .ok_or_else(|| Error::new(Kind::Unauthenticated, "InvalidAuthenticationToken", "Access token is empty."))
+}
+
+/// Users by name, only if they are users of this tenant (when one is named).
+pub(crate) fn find_user(facts: &Facts, name: &str, tenant: Option<TenantId>) -> Option<Directory> {
+    let user = facts.user_by_name(name)?;
+    (user.kind == PrincipalKind::User && tenant.is_none_or(|t| t == user.tenant)).then(|| user.clone())
+}
+
+/// An application of a tenant by its client id, read under the region's own authority: before sign-in there is nobody
+/// else. Recorded as such.
+pub(crate) async fn application(near: &Neighbours, tenant: TenantId, app: AppId) -> Result<Option<Map<String, Value>>> {
+    if near.facts(|f| f.space(&ResourceId::tenant(tenant)).is_none()) {
+        return Ok(None);
+    }
+    let own = near.on_behalf(Caller::Region { part: "identity" });
+    let permit: Permit<Read> = own
+        .permit("Look up client", &["bleu.identity/clients/read"], false, &ResourceId::tenant(tenant), Weight::Batched, &app.to_string())
+        .await?;
+    let found = read_application(&permit, app).await;
+    let outcome = match &found {
+        Ok(_) => Outcome::done(200),
+        Err(error) => Outcome::failed(error),
+    };
+    let _receipt = permit.close(outcome).await?;
+    found?.map(|object| object.properties()).transpose()
+}
+
+async fn read_application(permit: &Permit<Read>, app: AppId) -> Result<Option<Object>> {
+    let Some(index) = permit.data().get::<ClientIndex>(APPLICATION_BY_CLIENT_ID, app.to_string()).await? else { return Ok(None) };
+    Ok(permit.data().get::<Object>(APPLICATIONS, row_name(index.value.application)).await?.map(|found| found.value))
+}
+
+/// A new user's fact.
+pub(crate) fn user_fact(tenant: TenantId, object: ObjectId, upn: &str, display_name: &str, enabled: bool, now: Timestamp) -> Fact {
+    Fact::Principal(Directory {
+        tenant,
+        object,
+        kind: PrincipalKind::User,
+        app: None,
+        upn: Some(upn.to_owned()),
+        display_name: display_name.to_owned(),
+        enabled,
+        tokens_valid_from: now,
+    })
+}
+
+/// A new service principal's fact.
+pub(crate) fn service_principal_fact(tenant: TenantId, object: ObjectId, app: AppId, display_name: &str, kind: PrincipalKind, now: Timestamp) -> Fact {
+    Fact::Principal(Directory {
+        tenant,
+        object,
+        kind,
+        app: Some(app),
+        upn: None,
+        display_name: display_name.to_owned(),
+        enabled: true,
+        tokens_valid_from: now,
+    })
+}
+
+/// The properties of a new application (Graph's `application`). `redirects` are of a public client.
+pub(crate) fn application_properties(app: AppId, display_name: &str, redirects: &[&str]) -> Map<String, Value> {
+    let properties = json!({
+        "appId": app.to_string(),
+        "displayName": display_name,
+        "identifierUris": [],
+        "signInAudience": "AzureADMyOrg",
+        "isFallbackPublicClient": !redirects.is_empty(),
+        "publicClient": { "redirectUris": redirects },
+        "web": { "redirectUris": [] },
+        "spa": { "redirectUris": [] },
+        "passwordCredentials": [],
+        "keyCredentials": [],
+    });
+    into_map(properties)
+}
+
+/// The properties of a new service principal (Graph's `servicePrincipal`).
+pub(crate) fn service_principal_properties(tenant: TenantId, application: &Map<String, Value>) -> Map<String, Value> {
+    let app_id = application.get("appId").cloned().unwrap_or_default();
+    let mut names = vec![app_id.clone()];
+    names.extend(application.get("identifierUris").and_then(Value::as_array).into_iter().flatten().cloned());
+    let display_name = application.get("displayName").cloned().unwrap_or_default();
+    into_map(json!({
+        "appId": app_id,
+        "appDisplayName": display_name.clone(),
+        "displayName": display_name,
+        "accountEnabled": true,
+        "appOwnerOrganizationId": tenant.to_string(),
+        "servicePrincipalNames": names,
+        "servicePrincipalType": "Application",
+        "signInAudience": "AzureADMyOrg",
+        "passwordCredentials": [],
+        "keyCredentials": [],
+        "appRoles": [],
+        "oauth2PermissionScopes": [],
+        "tags": [],
+    }))
+}
+
+pub(crate) fn into_map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+/// A password that people may keep (ANSSI, "recommandations relatives à l'authentification multifacteur et aux mots de
+/// passe", R21-R23: length before composition). Error `Request_BadRequest`, target `password`.
+pub fn check_password(password: &str, upn: &str) -> Result<()> {
+    let refuse = |why: &str| Err(Error::invalid("Request_BadRequest", format!("The specified password does not comply with password complexity requirements: {why}.")).at("password"));
+    if password.chars().count() < 12 {
+        return refuse("it has fewer than 12 characters");
+    }
+    if password.len() > 256 {
+        return refuse("it is longer than 256 bytes");
+    }
+    let (lower, upn) = (password.to_lowercase(), upn.to_lowercase());
+    let local = upn.split('@').next().unwrap_or(&upn);
+    if lower == upn || (local.len() >= 3 && lower.contains(local)) {
+        return refuse("it contains the user name");
+    }
+    if password.chars().collect::<std::collections::HashSet<_>>().len() < 5 {
+        return refuse("it repeats a few characters");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_read_back_from_their_first_version() {
+        let id = ObjectId(Uuid::from_u128(7));
+        let object = Object::new(id, Timestamp(1_795_508_032_123), &into_map(json!({"displayName": "Anna", "n": 1})));
+        let bytes = base::encode(&object);
+        assert_eq!(base::decode::<Object>(&bytes).unwrap(), object);
+        let first = include_bytes!("../tests/samples/object-v1.cbor");
+        assert_eq!(base::decode::<Object>(first).unwrap(), object);
+    }
+
+    #[test]
+    fn passwords_are_long_and_not_the_name() {
+        assert!(check_password("correct horse battery", "anna@contoso.fr").is_ok());
+        for bad in ["short", "elevenchars", "aaaaaaaaaaaaaaaa", "Anna-is-my-name", "anna@contoso.fr", &"ab1c2".repeat(60)] {
+            assert_eq!(check_password(bad, "anna@contoso.fr").unwrap_err().target.as_deref(), Some("password"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_azure_commands_client_is_the_published_one() {
+        assert_eq!(AZ_CLIENT.to_string(), "04b07795-8ddb-461a-bbee-02f9e1bf7b46");
+    }
+}
