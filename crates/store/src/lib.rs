@@ -20,6 +20,7 @@ pub use kv::{
     PAGE_ROWS_MAX, Page, Row, VALUE_BYTES_MAX, Version, counter, key, queue_key,
 };
 
+pub use disk::{Fault, SimDisk};
 pub use segments::{Mark, Segments, Swept};
 pub use store::{Store, open_fjall, open_memory, open_postgres, open_redb, open_redb_on};
 

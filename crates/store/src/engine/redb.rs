@@ -1,7 +1,7 @@
 //! redb 4, a copy-on-write tree in one file: the second embedded engine, and the one that a simulated disk can carry.
 
 use super::{ApplyError, Batch, Engine, Rows, Span, collect};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, RealDisk};
 use base::{Error, Fut, Kind, Result};
 use bytes::Bytes;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
@@ -15,45 +15,57 @@ const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 const CACHE_BYTES: usize = 16 << 20;
 /// Below this the committer refuses, so that the engine never meets a full disk in the middle of a commit.
 const FREE_BYTES_MIN: u64 = 16 << 20;
-/// The file's name on a [`Disk`].
 const FILE: &str = "rows.redb";
+const UNFINISHED: &str = "rows.redb.new";
 
 pub(crate) struct Redb {
     database: Mutex<Option<Arc<Database>>>,
-    free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>,
+    disk: Arc<dyn Disk>,
     writer: Mutex<()>,
 }
 
 impl Redb {
     /// Opens or creates `folder/rows.redb`. Errors: `StoreInUse` (kind Unavailable); Internal.
     pub(crate) fn open(folder: &Path) -> Result<Redb> {
-        std::fs::create_dir_all(folder).map_err(Error::internal)?;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(folder.join(FILE)).map_err(|error| match error {
-            redb::DatabaseError::DatabaseAlreadyOpen => {
-                Error::new(Kind::Unavailable, "StoreInUse", format!("Another process has the store in {} open.", folder.display()))
-            }
-            error => Error::internal(error),
-        })?;
-        // the file's own name must survive a power cut too
-        std::fs::File::open(folder).and_then(|f| f.sync_all()).map_err(Error::internal)?;
-        let folder = folder.to_owned();
-        let free_bytes = move || rustix::fs::statvfs(&folder).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize));
-        Redb::start(database, Box::new(free_bytes))
+        let disk = RealDisk::new(folder).map_err(Error::internal)?;
+        let create = |name: &str| {
+            builder().create(folder.join(name)).map_err(|error| match error {
+                redb::DatabaseError::DatabaseAlreadyOpen => {
+                    Error::new(Kind::Unavailable, "StoreInUse", format!("Another process has the store in {} open.", folder.display()))
+                }
+                error => Error::internal(error),
+            })
+        };
+        Redb::open_or_create(Arc::new(disk), create)
     }
 
     /// The same on a [`Disk`].
     pub(crate) fn open_on(disk: Arc<dyn Disk>) -> Result<Redb> {
-        let file = disk.open(FILE, true).map_err(Error::internal)?;
-        disk.sync_folder().map_err(Error::internal)?;
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(OnDisk(file)).map_err(Error::internal)?;
-        Redb::start(database, Box::new(move || disk.free_bytes().ok()))
+        let on = disk.clone();
+        let create = move |name: &str| {
+            let file = on.open(name, true).map_err(Error::internal)?;
+            builder().create_with_backend(OnDisk(file)).map_err(Error::internal)
+        };
+        Redb::open_or_create(disk, create)
     }
 
-    fn start(database: Database, free_bytes: Box<dyn Fn() -> Option<u64> + Send + Sync>) -> Result<Redb> {
-        let create = database.begin_write().map_err(Error::internal)?;
-        create.open_table(ROWS).map_err(Error::internal)?;
-        create.commit().map_err(Error::internal)?;
-        Ok(Redb { database: Mutex::new(Some(Arc::new(database))), free_bytes, writer: Mutex::new(()) })
+    /// A file that is being made has another name until it is whole: redb does not open what a crash left of one.
+    fn open_or_create(disk: Arc<dyn Disk>, create: impl Fn(&str) -> Result<Database>) -> Result<Redb> {
+        let names = disk.list().map_err(Error::internal)?;
+        let has = |name: &str| names.iter().any(|have| have == name);
+        if !has(FILE) {
+            if has(UNFINISHED) {
+                disk.remove(UNFINISHED).map_err(Error::internal)?;
+            }
+            let made = create(UNFINISHED)?;
+            let first = made.begin_write().map_err(Error::internal)?;
+            first.open_table(ROWS).map_err(Error::internal)?;
+            first.commit().map_err(Error::internal)?;
+            made.close().map_err(Error::internal)?;
+            disk.rename(UNFINISHED, FILE).and_then(|()| disk.sync_folder()).map_err(Error::internal)?;
+        }
+        let database = Mutex::new(Some(Arc::new(create(FILE)?)));
+        Ok(Redb { database, disk, writer: Mutex::new(()) })
     }
 
     fn database(&self) -> Result<Arc<Database>> {
@@ -73,7 +85,7 @@ impl Redb {
 
     fn write(&self, batch: Batch) -> Result<(), ApplyError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if (self.free_bytes)().is_some_and(|free| free < FREE_BYTES_MIN) {
+        if self.disk.free_bytes().is_ok_and(|free| free < FREE_BYTES_MIN) {
             return Err(ApplyError::Full);
         }
         self.write_all(batch).map_err(|error| ApplyError::Broken(error.to_string()))?.then_some(()).ok_or(ApplyError::Fenced)
@@ -135,6 +147,12 @@ impl Engine for Redb {
         drop(self.database.lock().unwrap_or_else(PoisonError::into_inner).take());
         Box::pin(ready(Ok(())))
     }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
 }
 
 #[derive(Debug)]
