@@ -97,11 +97,25 @@ struct MacKeys {
     by_space: HashMap<SpaceId, Arc<Vec<(String, HmacKey)>>>,
 }
 
-/// Given to handlers of `open` rows: public documents and sign-in pages, which reach no customer data.
-#[derive(Debug)]
-pub struct Public(pub(crate) ());
+/// Given to handlers of `open` rows: public documents and sign-in pages, which reach no customer data; and the public
+/// log, which shows nothing that identifies a customer.
+pub struct Public(Trust);
+
+impl std::fmt::Debug for Public {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Public")
+    }
+}
 
 impl Public {
+    /// The newest signed checkpoint of the record; `None` before the first.
+    pub async fn checkpoint(&self) -> Option<Vec<u8>> {
+        self.0.checkpoint().await
+    }
+    /// A tile or entry bundle of the record, by its C2SP path. Error `InvalidTilePath` (kind NotFound).
+    pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        self.0.tile(path).await
+    }
     /// The receipt of an answer that has no entry, because nothing of a customer's was touched.
     pub fn receipt(self) -> Receipt {
         Receipt { entry: None }
@@ -151,7 +165,7 @@ impl Trust {
 
     /// A public row is answered. Only the gateway calls it.
     pub fn public(&self) -> Public {
-        Public(())
+        Public(self.clone())
     }
 
     /// A request without a valid caller, for the tally of its second.
