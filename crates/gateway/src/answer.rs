@@ -73,7 +73,7 @@ where
         origin,
     };
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()).or(body.size_hint().exact());
-    (head, Body { length, stream: incoming(body, inner.limits.idle_s) })
+    (head, Body::new(length, incoming(body, inner.limits.idle_s)))
 }
 
 /// `LocalHost:8443` → `localhost`; `[::1]:8443` → `::1`.
@@ -230,7 +230,7 @@ fn outgoing(body: Body, status: StatusCode) -> ResponseBody {
     if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return empty();
     }
-    Outgoing { left: body.length, stream: body.stream }.boxed_unsync()
+    Outgoing { left: body.length, stream: body.into_stream() }.boxed_unsync()
 }
 
 /// A body with a known length, so that it is sent with `Content-Length`.

@@ -3,20 +3,29 @@
 use base::{Error, Kind, Result};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use std::sync::Mutex;
 
 /// A request body: its length if the client gave one, and its bytes as they come.
 pub struct Body {
     /// `Content-Length`; `None` for chunked transfer.
     pub length: Option<u64>,
-    pub stream: trust::ByteStream,
+    /// Never locked: the mutex only lets a call that holds a body be shared between threads.
+    stream: Mutex<trust::ByteStream>,
 }
 
 impl Body {
+    pub fn new(length: Option<u64>, stream: trust::ByteStream) -> Body {
+        Body { length, stream: Mutex::new(stream) }
+    }
     pub fn empty() -> Body {
-        Body { length: Some(0), stream: Box::pin(futures::stream::empty()) }
+        Body::new(Some(0), Box::pin(futures::stream::empty()))
     }
     pub fn of(bytes: Bytes) -> Body {
-        Body { length: Some(bytes.len() as u64), stream: Box::pin(futures::stream::iter([Ok(bytes)])) }
+        Body::new(Some(bytes.len() as u64), Box::pin(futures::stream::iter([Ok(bytes)])))
+    }
+    /// The bytes as they come.
+    pub fn into_stream(self) -> trust::ByteStream {
+        self.stream.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -33,7 +42,7 @@ pub async fn collect(body: Body, max_bytes: usize) -> Result<Bytes> {
         return Err(too_large());
     }
     let mut all = BytesMut::new();
-    let mut stream = body.stream;
+    let mut stream = body.into_stream();
     while let Some(part) = stream.next().await {
         let part = part?;
         if all.len() + part.len() > max_bytes {

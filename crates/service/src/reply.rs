@@ -69,7 +69,7 @@ impl Reply {
     pub fn into_parts(self) -> (StatusCode, HeaderMap, Body, Option<base::EntryId>) {
         let body = match self.body {
             ReplyBody::Whole(bytes) => Body::of(bytes),
-            ReplyBody::Streaming { length, stream } => Body { length: Some(length), stream },
+            ReplyBody::Streaming { length, stream } => Body::new(Some(length), stream),
         };
         (self.status, self.headers, body, self.entry)
     }
