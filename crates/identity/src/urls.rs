@@ -20,6 +20,14 @@ pub(crate) fn base(urls: &Urls, host: &str, label: &str) -> String {
     urls.local()
 }
 
+/// Where a client of another door signs in: by name when it came by name.
+pub(crate) fn sign_in_of(urls: &Urls, host: &str) -> String {
+    if host.strip_suffix(&urls.domain).is_some_and(|label| label.ends_with('.')) {
+        return urls.host("login");
+    }
+    base(urls, host, "login")
+}
+
 /// Every name under which we issue.
 fn bases(urls: &Urls) -> [String; 3] {
     [urls.host("login"), format!("https://{}{}", urls.domain, urls.port_suffix()), urls.local()]

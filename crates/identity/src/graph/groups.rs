@@ -1,0 +1,155 @@
+//! Writing groups. A membership is a fact and nothing else: rules read it at each decision.
+
+use super::answer::{self, Asked, Change, entity, home};
+use super::body::{json as read_json, need, properties};
+use super::users::{forget_principal, tenant_of};
+use super::{bad_request, not_found, objects};
+use crate::directory::{GROUPS, Object, ObjectKind, row_name};
+use base::{Error, Kind, ObjectId, Result, Timestamp};
+use http::StatusCode;
+use serde_json::{Value, json};
+use service::{Body, Call, Neighbours, Reply};
+use std::sync::Arc;
+use trust::{Batch, Directory, Fact, Permit, PrincipalKind, Read, Write};
+
+const GROUP: ObjectKind = ObjectKind::Group;
+/// Members shown at once; Graph's own page is as long.
+const MEMBERS_MAX: usize = 999;
+
+/// `POST /groups`: security groups. Mail is another service's.
+pub(super) async fn create(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+    let (asked, body) = Asked::of(call);
+    let change = new_group(&asked, body, &permit, &near).await;
+    answer::write(permit, change).await
+}
+
+async fn new_group(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
+    let mut sent = properties(GROUP, body).await?;
+    let display_name = need(&sent, "displayName")?.to_owned();
+    need(&sent, "mailNickname")?;
+    if sent.get("mailEnabled") == Some(&Value::Bool(true)) || sent.get("groupTypes").and_then(Value::as_array).is_some_and(|t| !t.is_empty()) {
+        return Err(Error::not_implemented("A group with mail or dynamic membership").at("groupTypes"));
+    }
+    if sent.get("securityEnabled") != Some(&Value::Bool(true)) {
+        return Err(bad_request("A group must be security enabled.").at("securityEnabled"));
+    }
+    sent.entry("groupTypes").or_insert_with(|| json!([]));
+    sent.entry("mailEnabled").or_insert_with(|| json!(false));
+    let (now, id) = (near.clock.now(), ObjectId::random(&*near.chance));
+    let group = Object::new(id, now, &sent);
+    let fact = Directory {
+        tenant: tenant_of(permit)?,
+        object: id,
+        kind: PrincipalKind::Group,
+        app: None,
+        upn: None,
+        display_name,
+        enabled: true,
+        tokens_valid_from: Timestamp::default(),
+    };
+    let batch = Batch::new().absent(GROUPS, group.name()).put(GROUPS, group.name(), &group).put_fact(Fact::Principal(fact));
+    Ok(Change { batch, status: StatusCode::CREATED, body: Some(entity(&call.head, GROUP, group.show(GROUP)?)) })
+}
+
+/// `DELETE /groups/{id}`.
+pub(super) async fn delete(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+    let (asked, _) = Asked::of(call);
+    let change = gone_group(&asked, &permit, &near).await;
+    answer::write(permit, change).await
+}
+
+async fn gone_group(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
+    let found = objects::find(GROUP, call.head.params.get("id"), permit, near).await?;
+    let name = found.value.name();
+    let batch = Batch::new().is(GROUPS, &name, found.version).delete(GROUPS, &name);
+    Ok(Change::none(forget_principal(near, batch, tenant_of(permit)?, found.value.id)))
+}
+
+/// `GET /groups/{id}/members`.
+pub(super) async fn members(_: Arc<super::Graph>, call: Call, permit: Permit<Read>, near: Neighbours) -> Result<Reply> {
+    let (asked, _) = Asked::of(call);
+    let shown = shown_members(&asked, &permit, &near).await;
+    answer::read(permit, shown).await
+}
+
+async fn shown_members(call: &Asked, permit: &Permit<Read>, near: &Neighbours) -> Result<Value> {
+    let options = objects::Options::read(&call.head.query)?;
+    let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value.id;
+    let tenant = permit.tenant().ok_or_else(|| Error::internal("a directory permit is for a tenant"))?;
+    let prefix = format!("member/{tenant}/{group}/");
+    let ids: Vec<ObjectId> = near.facts(|f| {
+        let member = |fact: &Fact| if let Fact::Member { member, .. } = fact { Some(*member) } else { None };
+        f.scan(&prefix).filter_map(member).take(MEMBERS_MAX).collect()
+    });
+    let mut shown = Vec::new();
+    for id in ids {
+        if let Some((_, object)) = objects::some_kind(id, permit, near).await?
+            && options.fits(&object)
+        {
+            shown.push(options.select(object));
+        }
+    }
+    Ok(answer::with_context(format!("{}/$metadata#directoryObjects", home(&call.head)), json!({ "value": shown })))
+}
+
+/// `POST /groups/{id}/members/$ref` with `{"@odata.id": "…/directoryObjects/{id}"}`.
+pub(super) async fn add_member(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+    let (asked, body) = Asked::of(call);
+    let change = new_member(&asked, body, &permit, &near).await;
+    answer::write(permit, change).await
+}
+
+async fn new_member(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
+    let sent = read_json(body).await?;
+    let reference = sent.get("@odata.id").and_then(Value::as_str).ok_or_else(|| bad_request("A value is required for property '@odata.id' of the resource.").at("@odata.id"))?;
+    let member: ObjectId = member_of(reference).ok_or_else(|| bad_request("Invalid object identifier.").at("@odata.id"))?;
+    let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value.id;
+    let tenant = tenant_of(permit)?;
+    let fact = Fact::Member { tenant, group, member };
+    let (exists, already) = near.facts(|f| (f.principal(member).is_some_and(|p| p.tenant == tenant), f.get(&fact.key()).is_some()));
+    if !exists {
+        return Err(not_found(&member.to_string()));
+    }
+    if already {
+        return Err(bad_request("One or more added object references already exist for the following modified properties: 'members'."));
+    }
+    if member == group {
+        return Err(bad_request("A group cannot be a member of itself."));
+    }
+    Ok(Change::none(Batch::new().exists(GROUPS, row_name(group)).put_fact(fact)))
+}
+
+/// The id at the end of `https://…/directoryObjects/{id}`.
+fn member_of(reference: &str) -> Option<ObjectId> {
+    reference.rsplit('/').next()?.parse().ok()
+}
+
+/// `DELETE /groups/{id}/members/{member}/$ref`.
+pub(super) async fn remove_member(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+    let (asked, _) = Asked::of(call);
+    let change = gone_member(&asked, &permit, &near).await;
+    answer::write(permit, change).await
+}
+
+async fn gone_member(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
+    let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value.id;
+    let id = call.head.params.get("member");
+    let member = id.parse().map_err(|_| not_found(id))?;
+    let key = Fact::Member { tenant: tenant_of(permit)?, group, member }.key();
+    if near.facts(|f| f.get(&key).is_none()) {
+        return Err(Error::new(Kind::NotFound, "Request_ResourceNotFound", format!("'{member}' is not a member of the group.")));
+    }
+    Ok(Change::none(Batch::new().exists(GROUPS, row_name(group)).remove_fact(key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_end_with_an_id() {
+        let id = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
+        assert_eq!(member_of(&format!("https://graph.bleu.localhost/v1.0/directoryObjects/{id}")).unwrap().to_string(), id);
+        assert_eq!(member_of("https://graph/v1.0/directoryObjects/"), None);
+    }
+}
