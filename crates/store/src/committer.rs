@@ -90,7 +90,8 @@ fn gather(first: Request, requests: &mut mpsc::Receiver<Request>) -> (Vec<Waitin
             }
             other => others.push(other),
         }
-        let full = group.len() >= GROUP_COMMITS_MAX || others.len() >= GROUP_COMMITS_MAX || ops >= GROUP_OPS_MAX || bytes >= GROUP_BYTES_MAX;
+        let full =
+            group.len() >= GROUP_COMMITS_MAX || others.len() >= GROUP_COMMITS_MAX || ops >= GROUP_OPS_MAX || bytes >= GROUP_BYTES_MAX;
         next = if full { None } else { requests.try_recv().ok() };
     }
     (group, others)
@@ -435,7 +436,8 @@ impl Committer {
     }
 
     fn batch(&self, judged: &Judged) -> Batch {
-        let mut batch = Batch { fence: (row::epoch_key(self.shard), Some(self.fence.clone())), fresh: vec![], puts: vec![], deletes: vec![] };
+        let mut batch =
+            Batch { fence: (row::epoch_key(self.shard), Some(self.fence.clone())), fresh: vec![], puts: vec![], deletes: vec![] };
         for (key, changed) in &judged.changed {
             let engine_key = row::user_key(key);
             match changed {

@@ -124,7 +124,10 @@ pub enum Op {
     Add(Key, i64),
     /// Writes the row `queue ‖ number (u64, big-endian)`. Numbers of a queue start at 1 and have no gaps: they are
     /// given inside the committer, so that a refused commit takes none.
-    Append { queue: Key, value: Bytes },
+    Append {
+        queue: Key,
+        value: Bytes,
+    },
 }
 
 impl Op {
@@ -214,8 +217,14 @@ impl std::error::Error for CommitError {}
 impl From<CommitError> for Error {
     fn from(error: CommitError) -> Error {
         let (kind, code, message) = match &error {
-            CommitError::Conflict { .. } => (Kind::Conflict, "Conflict", "Another request changed the resource at the same time. Read it again and retry."),
-            CommitError::Unknown => (Kind::Unavailable, "OutcomeUnknown", "The region lost sight of the request: it may have been done. Read the resource before trying again."),
+            CommitError::Conflict { .. } => {
+                (Kind::Conflict, "Conflict", "Another request changed the resource at the same time. Read it again and retry.")
+            }
+            CommitError::Unknown => (
+                Kind::Unavailable,
+                "OutcomeUnknown",
+                "The region lost sight of the request: it may have been done. Read the resource before trying again.",
+            ),
             CommitError::Full => (Kind::Unavailable, "DiskFull", "The region's disk is full."),
             CommitError::Unavailable(_) => (Kind::Unavailable, "StoreUnavailable", "The region's store is not available now. Try again."),
             CommitError::Limit(_) => (Kind::TooLarge, "RequestTooLarge", "The request changes more than the region stores at once."),

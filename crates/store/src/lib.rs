@@ -25,4 +25,4 @@ pub use segments::{Mark, Segments, Swept};
 pub use store::{Store, open_fjall, open_memory, open_postgres, open_redb, open_redb_on};
 
 /// Commits of a shard whose `idem` is remembered.
-pub const IDEM_WINDOW: u64 = 65_536;
+pub const IDEM_WINDOW: u64 = 16_384;

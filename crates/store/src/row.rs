@@ -140,6 +140,8 @@ impl Group {
     }
 
     pub(crate) fn committed(&self) -> impl Iterator<Item = (u128, Committed)> + '_ {
-        self.entries.iter().map(|(idem, version, appended)| (*idem, Committed { epoch: self.epoch, version: *version, appended: appended.clone() }))
+        self.entries
+            .iter()
+            .map(|(idem, version, appended)| (*idem, Committed { epoch: self.epoch, version: *version, appended: appended.clone() }))
     }
 }

@@ -294,9 +294,9 @@ impl Shared {
     /// A segment with room for `bytes`: one that waits, or a new one, whose name is durable.
     fn take_segment(&self, size: Size, bytes: u64) -> io::Result<Open> {
         let mut segments = self.lock();
-        let waiting = segments.iter_mut().find(|(_, segment)| {
-            segment.size == size && !segment.active && !segment.sealed && segment.end + bytes <= SEGMENT_BYTES_MAX
-        });
+        let waiting = segments
+            .iter_mut()
+            .find(|(_, segment)| segment.size == size && !segment.active && !segment.sealed && segment.end + bytes <= SEGMENT_BYTES_MAX);
         let number = match waiting {
             Some((number, segment)) => {
                 segment.active = true;
@@ -401,7 +401,9 @@ impl Appender {
                     let length = put.bytes.len() as u64;
                     Ok(Placed { site: self.shared.site.clone(), segment: *segment, offset: offset + start as u64, length })
                 }
-                Err(e) if e.kind() == io::ErrorKind::StorageFull => Err(Error::new(Kind::Unavailable, "DiskFull", "The region's disk is full.")),
+                Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+                    Err(Error::new(Kind::Unavailable, "DiskFull", "The region's disk is full."))
+                }
                 Err(e) => Err(Error::internal(format!("appending to a segment of site {}: {e}", self.shared.site))),
             };
             // a caller that went away leaves garbage for the collector
@@ -479,7 +481,9 @@ impl Blobs for Segments {
 
     fn read<'a>(&'a self, id: ChunkId, at: &'a Placed, range: Range<u64>) -> Fut<'a, Result<Bytes>> {
         let here = range.end.saturating_sub(range.start) <= READ_HERE_BYTES_MAX;
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return Box::pin(std::future::ready(self.shared.read(id, at, &range))) };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return Box::pin(std::future::ready(self.shared.read(id, at, &range)));
+        };
         if here {
             return Box::pin(std::future::ready(self.shared.read(id, at, &range)));
         }

@@ -5,7 +5,7 @@
 //! by chance, and of the creations, removals and renames not yet synced a first part survives. After a failed sync
 //! the writes it covered may be lost although later syncs succeed, as Linux does it: who retries a sync is told lies.
 
-use super::{Disk, DiskFile};
+use super::{DIRECT_BYTES, Disk, DiskFile};
 use base::{Chance, SeededChance};
 use std::collections::BTreeMap;
 use std::io;
@@ -126,6 +126,25 @@ impl SimDisk {
         state.boot += 1;
     }
 
+    fn open_file(&self, name: &str, create: bool, direct: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.lock();
+        let boot = state.boot;
+        state.alive(boot)?;
+        let file = match state.names.get(name) {
+            Some(file) => *file,
+            None if create => {
+                state.whole_step(boot)?;
+                state.files.push(Image::default());
+                let file = state.files.len() - 1;
+                state.names.insert(name.to_owned(), file);
+                state.pending_names.push(NameChange::Set(name.to_owned(), file));
+                file
+            }
+            None => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Arc::new(SimFile { disk: self.clone(), file, boot, direct }))
+    }
+
     /// Flips one bit, on the platter and for readers. Error: no such file, or behind its end.
     pub fn flip_bit(&self, name: &str, offset: u64, bit: u8) -> io::Result<()> {
         let mut state = self.lock();
@@ -201,6 +220,15 @@ fn no_power() -> io::Error {
     io::Error::other("the simulated disk has no power")
 }
 
+/// A failing test names the seed that reproduces it.
+impl Drop for State {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("simulated disk: seed {}, {} steps, {} crashes", self.seed, self.steps, self.boot);
+        }
+    }
+}
+
 impl State {
     fn used_bytes(&self) -> u64 {
         self.names.values().map(|file| self.files[*file].seen.len() as u64).sum()
@@ -234,26 +262,11 @@ impl State {
 
 impl Disk for SimDisk {
     fn open(&self, name: &str, create: bool) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.lock();
-        let boot = state.boot;
-        state.alive(boot)?;
-        let file = match state.names.get(name) {
-            Some(file) => *file,
-            None if create => {
-                state.whole_step(boot)?;
-                state.files.push(Image::default());
-                let file = state.files.len() - 1;
-                state.names.insert(name.to_owned(), file);
-                state.pending_names.push(NameChange::Set(name.to_owned(), file));
-                file
-            }
-            None => return Err(io::ErrorKind::NotFound.into()),
-        };
-        Ok(Arc::new(SimFile { disk: self.clone(), file, boot }))
+        self.open_file(name, create, false)
     }
 
     fn open_direct(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        self.open(name, false)
+        self.open_file(name, false, true)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -303,6 +316,7 @@ struct SimFile {
     disk: SimDisk,
     file: usize,
     boot: u64,
+    direct: bool,
 }
 
 impl DiskFile for SimFile {
@@ -323,6 +337,10 @@ impl DiskFile for SimFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let is_aligned = offset.is_multiple_of(DIRECT_BYTES as u64)
+            && bytes.len().is_multiple_of(DIRECT_BYTES)
+            && bytes.as_ptr().addr().is_multiple_of(DIRECT_BYTES);
+        assert!(is_aligned || !self.direct, "a direct write that is not aligned is a defect of its caller");
         let mut state = self.disk.lock();
         let fault = state.step(self.boot)?;
         let grows = (offset + bytes.len() as u64).saturating_sub(state.files[self.file].seen.len() as u64);

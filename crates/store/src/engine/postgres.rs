@@ -77,7 +77,9 @@ impl Link {
 
 impl Postgres {
     pub(crate) async fn open(connect: &str) -> Result<Postgres> {
-        let mut config: Config = connect.parse().map_err(|e| Error::invalid("InvalidConnectionString", "The database's connection string is not readable.").because(e))?;
+        let mut config: Config = connect
+            .parse()
+            .map_err(|e| Error::invalid("InvalidConnectionString", "The database's connection string is not readable.").because(e))?;
         config.connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX)).application_name("bleu");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

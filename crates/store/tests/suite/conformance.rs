@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 use store::{
-    COMMIT_OPS_MAX, Check, Commit, CommitError, KEY_BYTES_MAX, KeyRange, Kv, Op, PAGE_ROWS_MAX, SimDisk, Store, VALUE_BYTES_MAX, Version, counter,
-    queue_key,
+    COMMIT_OPS_MAX, Check, Commit, CommitError, KEY_BYTES_MAX, KeyRange, Kv, Op, PAGE_ROWS_MAX, SimDisk, Store, VALUE_BYTES_MAX, Version,
+    counter, queue_key,
 };
 
 /// Opens the store of one test, empty the first time.
@@ -159,7 +159,9 @@ pub fn ops_apply_in_order(world: &dyn World) {
         assert!(matches!(commit(kv, vec![], vec![put("b", "x"), add("a", 1)]).await, Err(CommitError::Limit(_))));
         assert_eq!(value(kv, "b").await, None, "a refused op undoes the ops before it");
         commit(kv, vec![], vec![]).await.unwrap();
-        commit(kv, vec![], vec![Op::Put(k("empty"), Bytes::new()), Op::Put(k("z\0\u{ff}"), Bytes::from_static(&[0, 255, 0]))]).await.unwrap();
+        commit(kv, vec![], vec![Op::Put(k("empty"), Bytes::new()), Op::Put(k("z\0\u{ff}"), Bytes::from_static(&[0, 255, 0]))])
+            .await
+            .unwrap();
         assert_eq!(kv.get(&k("empty")).await.unwrap().unwrap().1, Bytes::new());
         assert_eq!(&kv.get(&k("z\0\u{ff}")).await.unwrap().unwrap().1[..], &[0, 255, 0]);
     });
@@ -234,7 +236,12 @@ pub fn limits_are_kept(world: &dyn World) {
 pub fn a_commit_sent_twice_happens_once(world: &dyn World) {
     let kv = world.open();
     runtime().block_on(async {
-        let again = Commit { shard: SHARD, idem: 42, checks: vec![Check::Absent(k("a"))], ops: vec![put("a", "1"), Op::Add(k("n"), 1), append("q", "x")] };
+        let again = Commit {
+            shard: SHARD,
+            idem: 42,
+            checks: vec![Check::Absent(k("a"))],
+            ops: vec![put("a", "1"), Op::Add(k("n"), 1), append("q", "x")],
+        };
         let (one, two) = tokio::join!(kv.commit(again.clone()), kv.commit(again.clone()));
         assert_eq!(one, two);
         assert_eq!(kv.commit(again.clone()).await, one);
@@ -270,7 +277,8 @@ pub fn queues_have_no_gaps(world: &dyn World) {
                 for round in 0..20 {
                     // eight of the sixteen writers lose each name
                     let name = k(&format!("name/{}/{round}", writer / 2));
-                    let ops = vec![Op::Put(name.clone(), Bytes::new()), append("queue", &format!("{writer}-{round}")), append("queue", "second")];
+                    let ops =
+                        vec![Op::Put(name.clone(), Bytes::new()), append("queue", &format!("{writer}-{round}")), append("queue", "second")];
                     match commit(&*kv, vec![Check::Absent(name)], ops).await {
                         Ok(done) => numbers.extend(done.appended),
                         Err(CommitError::Conflict { .. }) => {}
@@ -344,9 +352,15 @@ pub fn thirty_two_writers_share_commits(world: &dyn World) {
                         let have = kv.get(&k("shared")).await.unwrap();
                         let (check, next) = match &have {
                             None => (Check::Absent(k("shared")), 1),
-                            Some((version, value)) => (Check::Is(k("shared"), *version), u64::from_be_bytes(value[..].try_into().unwrap()) + 1),
+                            Some((version, value)) => {
+                                (Check::Is(k("shared"), *version), u64::from_be_bytes(value[..].try_into().unwrap()) + 1)
+                            }
                         };
-                        let ops = vec![Op::Put(k("shared"), Bytes::copy_from_slice(&next.to_be_bytes())), Op::Add(k("sum"), 1), put(&format!("w/{writer}/{n}"), "v")];
+                        let ops = vec![
+                            Op::Put(k("shared"), Bytes::copy_from_slice(&next.to_be_bytes())),
+                            Op::Add(k("sum"), 1),
+                            put(&format!("w/{writer}/{n}"), "v"),
+                        ];
                         match commit(&*kv, vec![check], ops).await {
                             Ok(_) => break,
                             Err(CommitError::Conflict { .. }) => {}
@@ -416,6 +430,31 @@ pub fn a_closed_store_says_so(world: &dyn World) {
     });
 }
 
+#[test]
+fn old_commits_are_forgotten_and_new_ones_are_not() {
+    let kv = store::open_memory().unwrap();
+    runtime().block_on(async {
+        let last = store::IDEM_WINDOW + 2_000;
+        let mut by_version = BTreeMap::new();
+        for first in (1..=last).step_by(300) {
+            let group = (first..last + 1).take(300).map(|n| {
+                let commit = Commit { shard: SHARD, idem: n.into(), checks: vec![], ops: vec![] };
+                let kv = &kv;
+                async move { (n, kv.commit(commit).await.unwrap().version) }
+            });
+            by_version.extend(futures::future::join_all(group).await.into_iter().map(|(n, version)| (version.0, n)));
+        }
+        assert!(by_version.keys().copied().eq(1..=last), "each version once");
+        for kv in [kv.clone(), kv.rival()] {
+            assert_eq!(kv.resolve(SHARD, by_version[&1].into()).await.unwrap(), None);
+            for version in [last - store::IDEM_WINDOW + 1, last - 1, last] {
+                let found = kv.resolve(SHARD, by_version[&version].into()).await.unwrap();
+                assert_eq!(found.unwrap().version, Version(version));
+            }
+        }
+    });
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Commit(Vec<(u8, u8, u64)>, Vec<(u8, u8)>),
@@ -458,11 +497,14 @@ async fn follow(world: &dyn World, shard: Shard, steps: &[Step]) {
     for (at, step) in steps.iter().enumerate() {
         match step {
             Step::Commit(checks, ops) => {
-                let checks: Vec<Check> = checks.iter().map(|(kind, n, v)| match kind {
-                    0 => Check::Absent(name(*n)),
-                    1 => Check::Exists(name(*n)),
-                    _ => Check::Is(name(*n), Version(*v)),
-                }).collect();
+                let checks: Vec<Check> = checks
+                    .iter()
+                    .map(|(kind, n, v)| match kind {
+                        0 => Check::Absent(name(*n)),
+                        1 => Check::Exists(name(*n)),
+                        _ => Check::Is(name(*n), Version(*v)),
+                    })
+                    .collect();
                 let fails = checks.iter().find(|check| {
                     let have = model.get(check.key()).map(|row| row.0);
                     match check {
@@ -474,26 +516,29 @@ async fn follow(world: &dyn World, shard: Shard, steps: &[Step]) {
                 let fails = fails.map(|check| check.key().clone());
                 let mut next = model.clone();
                 let mut appends = 0;
-                let ops: Vec<Op> = ops.iter().map(|(kind, n)| {
-                    let value = format!("{at}-{n}").into_bytes();
-                    match kind {
-                        0 | 1 => {
-                            next.insert(name(*n), (version + 1, value.clone()));
-                            Op::Put(name(*n), value.into())
+                let ops: Vec<Op> = ops
+                    .iter()
+                    .map(|(kind, n)| {
+                        let value = format!("{at}-{n}").into_bytes();
+                        match kind {
+                            0 | 1 => {
+                                next.insert(name(*n), (version + 1, value.clone()));
+                                Op::Put(name(*n), value.into())
+                            }
+                            2 => {
+                                next.remove(&name(*n));
+                                Op::Delete(name(*n))
+                            }
+                            _ => {
+                                let queue = store::key(shard, &[b"zqueue"]);
+                                appends += 1;
+                                let number = next.keys().filter(|key| key.starts_with(&queue)).count() as u64 + 1;
+                                next.insert(queue_key(&queue, number), (version + 1, value.clone()));
+                                Op::Append { queue, value: value.into() }
+                            }
                         }
-                        2 => {
-                            next.remove(&name(*n));
-                            Op::Delete(name(*n))
-                        }
-                        _ => {
-                            let queue = store::key(shard, &[b"zqueue"]);
-                            appends += 1;
-                            let number = next.keys().filter(|key| key.starts_with(&queue)).count() as u64 + 1;
-                            next.insert(queue_key(&queue, number), (version + 1, value.clone()));
-                            Op::Append { queue, value: value.into() }
-                        }
-                    }
-                }).collect();
+                    })
+                    .collect();
                 let outcome = kv.commit(Commit { shard, idem: 0, checks, ops }).await;
                 match fails {
                     Some(key) => assert_eq!(outcome, Err(CommitError::Conflict { key })),
@@ -508,7 +553,8 @@ async fn follow(world: &dyn World, shard: Shard, steps: &[Step]) {
             Step::Scan(a, b, limit, reverse) => {
                 let (start, end) = (name(*a), name(*b));
                 let page = kv.scan(KeyRange { start: start.clone(), end: Some(end.clone()) }, *limit, *reverse).await.unwrap();
-                let mut want: Vec<_> = if start < end { model.range((Bound::Included(start), Bound::Excluded(end))).collect() } else { vec![] };
+                let mut want: Vec<_> =
+                    if start < end { model.range((Bound::Included(start), Bound::Excluded(end))).collect() } else { vec![] };
                 if *reverse {
                     want.reverse();
                 }

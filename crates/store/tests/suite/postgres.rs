@@ -1,12 +1,14 @@
 //! The suite on PostgreSQL: a cluster of its own for this test binary, on a Unix socket, as a user that is not root.
 
 use crate::conformance::World;
-use crate::{commit, k, put, runtime, value};
+use crate::{append, commit, k, put, runtime, value};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use store::{Check, CommitError, Kv, Store};
+use store::{Check, CommitError, Kv, Op, Store};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 
@@ -43,22 +45,22 @@ impl Cluster {
     }
 
     fn start(&self) {
-        let log = std::fs::File::create(self.folder.join("log")).unwrap();
         let mut server = as_user("postgres");
         server.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
         server.args(["-c", "listen_addresses=", "-c", "max_connections=300", "-c", "shared_buffers=32MB"]);
-        let child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        *self.server.lock().unwrap() = Some(child);
-        let connect = self.connect("postgres");
-        runtime().block_on(async {
-            for _ in 0..2_000 {
-                if tokio_postgres::connect(&connect, tokio_postgres::NoTls).await.is_ok() {
-                    return;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        let mut child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).env("LC_ALL", "C").spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        for line in log.by_ref() {
+            said.push(line);
+            if said.last().is_some_and(|line| line.contains("ready to accept connections")) {
+                // a server whose log nobody reads would stop
+                std::thread::spawn(move || log.for_each(drop));
+                *self.server.lock().unwrap() = Some(child);
+                return;
             }
-            panic!("the server does not answer: {}", std::fs::read_to_string(self.folder.join("log")).unwrap());
-        });
+        }
+        panic!("the server does not start: {}", said.join("\n"));
     }
 
     /// The process that was spawned became the server: setpriv replaces itself.
@@ -149,6 +151,116 @@ fn a_row_of_an_outside_writer_is_a_conflict() {
         let refused = commit(&*kv, vec![Check::Absent(k("ax"))], vec![put("ax", "2")]).await;
         assert!(matches!(refused, Err(CommitError::Unavailable(_))), "a row that fails its checksum decides nothing: {refused:?}");
         assert!(kv.get(&k("ax")).await.is_err());
+    });
+}
+
+#[test]
+fn a_committer_waits_for_a_rival_that_is_taking_over() {
+    let world = PostgresWorld::new();
+    let kv = world.open();
+    runtime().block_on(async {
+        commit(&*kv, vec![], vec![put("a", "1")]).await.unwrap();
+        let (mut client, connection) = tokio_postgres::connect(&world.connect, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let epoch_key = [0, b'e', 0, 7];
+        let rival = client.transaction().await.unwrap();
+        assert_eq!(rival.execute("UPDATE kv SET v = 'another' WHERE k = $1", &[&&epoch_key[..]]).await.unwrap(), 1);
+        let waiting = tokio::spawn({
+            let kv = kv.clone();
+            async move { commit(&*kv, vec![], vec![put("a", "late")]).await }
+        });
+        // until the server says that the committer waits for the row, or the commit went through
+        while !waiting.is_finished() {
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            if rival.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 1 {
+                break;
+            }
+        }
+        rival.commit().await.unwrap();
+        let outcome = waiting.await.unwrap();
+        assert!(matches!(outcome, Err(CommitError::Unavailable(_))), "{outcome:?}");
+        assert_eq!(value(&*kv, "a").await.as_deref(), Some("1"));
+    });
+}
+
+/// Stands between store and database, and cuts a connection at the commit that carries [`NEEDLE`].
+struct Proxy {
+    folder: tempfile::TempDir,
+    /// 0: harmless; 1: cut before the request reaches the server; 2: after the server has answered.
+    cut: Arc<AtomicU32>,
+}
+
+const NEEDLE: &[u8] = b"the commit that is cut";
+
+impl Proxy {
+    fn start(cluster: &Cluster) -> Proxy {
+        let folder = tempfile::Builder::new().prefix("store-proxy-").tempdir_in("/tmp").unwrap();
+        let listener = tokio::net::UnixListener::bind(folder.path().join(SOCKET)).unwrap();
+        let server = cluster.folder.join(SOCKET);
+        let cut = Arc::new(AtomicU32::new(0));
+        let proxy = Proxy { folder, cut: cut.clone() };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = tokio::net::UnixStream::connect(&server).await.unwrap();
+                tokio::spawn(pass(client, server, cut.clone()));
+            }
+        });
+        proxy
+    }
+}
+
+const SOCKET: &str = ".s.PGSQL.5432";
+
+async fn pass(mut client: tokio::net::UnixStream, mut server: tokio::net::UnixStream, cut: Arc<AtomicU32>) {
+    let (mut ask, mut answer) = (vec![0; 256 << 10], vec![0; 256 << 10]);
+    loop {
+        tokio::select! {
+            n = client.read(&mut ask) => {
+                let Ok(n @ 1..) = n else { return };
+                let armed = if ask[..n].windows(NEEDLE.len()).any(|w| w == NEEDLE) { cut.swap(0, Ordering::SeqCst) } else { 0 };
+                if armed == 1 {
+                    return;
+                }
+                server.write_all(&ask[..n]).await.unwrap();
+                if armed == 2 {
+                    // its answer says that the commit is durable, and nobody else will hear it
+                    assert!(server.read(&mut answer).await.unwrap() > 0);
+                    return;
+                }
+            }
+            n = server.read(&mut answer) => {
+                let Ok(n @ 1..) = n else { return };
+                if client.write_all(&answer[..n]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lost_answer_is_found_out() {
+    let cluster = shared();
+    let direct = cluster.new_database();
+    runtime().block_on(async {
+        let proxy = Proxy::start(&cluster);
+        let connect = direct.replace(&cluster.folder.display().to_string(), &proxy.folder.path().display().to_string());
+        let kv = store::open_postgres(&connect).await.unwrap();
+        let needle = std::str::from_utf8(NEEDLE).unwrap();
+        let mut before = commit(&*kv, vec![], vec![append("q", "first")]).await.unwrap();
+        for (how, number) in [(1, 2), (2, 3), (1, 4), (2, 5)] {
+            proxy.cut.store(how, Ordering::SeqCst);
+            let ops = vec![append("q", needle), Op::Add(k("n"), 1)];
+            let done = commit(&*kv, vec![], ops).await.unwrap();
+            assert_eq!(proxy.cut.load(Ordering::SeqCst), 0, "the connection was cut");
+            assert_eq!((done.version.0, &done.appended[..]), (before.version.0 + 1, &[number][..]));
+            let after = kv.head(crate::SHARD).await.unwrap();
+            assert_eq!((after.epoch, after.version), (before.epoch + 1, done.version));
+            let (_, n) = kv.get(&k("n")).await.unwrap().unwrap();
+            assert_eq!(store::counter(&n), Some(number as i64 - 1), "done once");
+            before = store::Committed { epoch: after.epoch, ..done };
+        }
+        kv.close().await.unwrap();
     });
 }
 
