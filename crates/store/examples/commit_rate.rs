@@ -92,7 +92,7 @@ async fn measure(name: &str, kv: &Arc<Store>, time: Duration, disk: f64) {
     let mut reads = 0u64;
     while start.elapsed() < time / 2 {
         for n in 0..100 {
-            kv.get(&row(32 << 40 | (reads * 7 + n) % 1000, "blob")).await.expect("the row is read");
+            kv.get(&row((32 << 40) + (reads * 7 + n) % 1000, "blob")).await.expect("the row is read");
         }
         reads += 100;
     }

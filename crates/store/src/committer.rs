@@ -128,6 +128,9 @@ struct Committer {
 /// Rows as they will be after the commits judged so far. `None`: not there.
 type Rows = HashMap<Key, Option<(Version, Bytes)>>;
 
+/// Rows as the engine has them; an error: damaged.
+type Found = HashMap<Key, Result<Option<(Version, Bytes)>>>;
+
 /// A group after judging: what to write, and what to answer once it is written.
 struct Judged {
     answers: Vec<Answer>,
@@ -338,7 +341,7 @@ impl Committer {
     }
 
     /// The rows that the checks and counters of the group need, and the queue counters not in memory.
-    fn read_rows(&mut self, commits: &[Commit]) -> Result<HashMap<Key, Result<Option<(Version, Bytes)>>>, String> {
+    fn read_rows(&mut self, commits: &[Commit]) -> Result<Found, String> {
         let mut keys: HashSet<&Key> = HashSet::new();
         let mut queues: HashSet<&Key> = HashSet::new();
         for commit in commits {
@@ -381,7 +384,7 @@ impl Committer {
         Ok(keys.iter().zip(found).map(read).collect())
     }
 
-    fn judge_one(&self, commit: &Commit, rows: &HashMap<Key, Result<Option<(Version, Bytes)>>>, judged: &mut Judged) -> Answer {
+    fn judge_one(&self, commit: &Commit, rows: &Found, judged: &mut Judged) -> Answer {
         // what this commit changes, kept apart until nothing can refuse it any more
         let mut changed = Rows::new();
         let mut queues: HashMap<&Key, u64> = HashMap::new();

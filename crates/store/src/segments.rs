@@ -40,6 +40,9 @@ const FREE_BYTES_MIN: u64 = 64 << 20;
 /// Up to this a read is done on the caller's thread: most come from the kernel's cache, and a hop costs more.
 const READ_HERE_BYTES_MAX: u64 = 64 << 10;
 
+/// Files kept open for reading; beyond, all are closed and open again as they are needed.
+const OPEN_FILES_MAX: usize = 256;
+
 const MAGIC: &[u8; 8] = b"bleuchk1";
 const HEADER_BYTES: usize = 48;
 
@@ -102,7 +105,8 @@ fn parse_file_name(name: &str) -> Option<(u32, Size)> {
 
 struct Segment {
     size: Size,
-    file: Arc<dyn DiskFile>,
+    /// Opened at its first use, closed when too many are open.
+    file: Option<Arc<dyn DiskFile>>,
     /// Where the next chunk goes, or would.
     end: u64,
     /// An appender has it.
@@ -123,11 +127,13 @@ struct Put {
     reply: oneshot::Sender<Result<Placed>>,
 }
 
+type Running = (mpsc::Sender<Put>, JoinHandle<()>);
+
 /// The chunks of one site, on a [`Disk`].
 pub struct Segments {
     shared: Arc<Shared>,
     /// The first takes small chunks, the others large ones. Started at their first chunk.
-    appenders: Mutex<[Option<(mpsc::Sender<Put>, JoinHandle<()>)>; 1 + LARGE_APPENDERS]>,
+    appenders: Mutex<[Option<Running>; 1 + LARGE_APPENDERS]>,
     turn: AtomicUsize,
 }
 
@@ -150,8 +156,9 @@ impl Segments {
             let Some((number, size)) = parse_file_name(&name) else { continue };
             let file = disk.open(&name, false).map_err(Error::internal)?;
             let end = page_up(file.len().map_err(Error::internal)?);
+            drop(file);
             let sealed = end + CHUNK_BYTES_MAX as u64 > SEGMENT_BYTES_MAX;
-            segments.insert(number, Segment { size, file, end, active: false, sealed });
+            segments.insert(number, Segment { size, file: None, end, active: false, sealed });
         }
         let shared = Arc::new(Shared { site, disk, segments: Mutex::new(segments) });
         Ok(Segments { shared, appenders: Mutex::default(), turn: AtomicUsize::new(0) })
@@ -213,8 +220,24 @@ impl Shared {
     }
 
     fn file(&self, at: &Placed) -> Result<Arc<dyn DiskFile>> {
-        let found = self.lock().get(&at.segment).map(|segment| segment.file.clone());
-        found.ok_or_else(|| Error::internal(format!("segment {} of site {} is not there", at.segment, self.site)))
+        let missing = || Error::internal(format!("segment {} of site {} is not there", at.segment, self.site));
+        self.open_file(&mut self.lock(), at.segment).map_err(Error::internal)?.ok_or_else(missing)
+    }
+
+    /// The file of a segment, which stays open; `None`: no such segment.
+    fn open_file(&self, segments: &mut BTreeMap<u32, Segment>, number: u32) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        match segments.get(&number) {
+            None => return Ok(None),
+            Some(Segment { file: Some(file), .. }) => return Ok(Some(file.clone())),
+            Some(_) => {}
+        }
+        if segments.values().filter(|segment| segment.file.is_some()).count() >= OPEN_FILES_MAX {
+            segments.values_mut().for_each(|segment| segment.file = None);
+        }
+        let Some(segment) = segments.get_mut(&number) else { return Ok(None) };
+        let file = self.disk.open(&file_name(number, segment.size), false)?;
+        segment.file = Some(file.clone());
+        Ok(Some(file))
     }
 
     fn read(&self, id: ChunkId, at: &Placed, range: &Range<u64>) -> Result<Bytes> {
@@ -271,18 +294,18 @@ impl Shared {
         let Some(segment) = segments.get_mut(&number) else { return Ok(()) };
         if live.is_empty() && !segment.active && segment.end == end && !highest {
             let name = file_name(number, segment.size);
-            swept.bytes_freed += segment.file.len()?;
+            swept.bytes_freed += end;
             self.disk.remove(&name)?;
             segments.remove(&number);
             swept.segments_removed += 1;
             return Ok(());
         }
-        let file = segment.file.clone();
-        drop(segments);
         let live_bytes: u64 = live.iter().map(|range| range.end - range.start).sum();
         if live_bytes * 2 > end {
             return Ok(());
         }
+        let Some(file) = self.open_file(&mut segments, number)? else { return Ok(()) };
+        drop(segments);
         let mut from = 0;
         for range in live.iter().chain([&(end..end)]) {
             swept.bytes_freed += punch(&*file, from..range.start)?;
@@ -305,28 +328,29 @@ impl Shared {
             None => {
                 let number = segments.last_key_value().map_or(1, |(last, _)| last + 1);
                 let file = self.disk.open(&file_name(number, size), true)?;
-                segments.insert(number, Segment { size, file, end: 0, active: true, sealed: false });
+                segments.insert(number, Segment { size, file: Some(file), end: 0, active: true, sealed: false });
                 number
             }
         };
-        let segment = &segments[&number];
-        let (cached, end) = (segment.file.clone(), segment.end);
+        let end = segments[&number].end;
+        let cached = self.open_file(&mut segments, number);
         drop(segments);
-        let name = file_name(number, size);
-        let opened = self.disk.sync_folder().and_then(|()| match size {
-            Size::Large => match self.disk.open_direct(&name) {
-                Ok(file) => Ok(Some(file)),
-                Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
-                Err(e) => Err(e),
-            },
-            Size::Small => Ok(None),
+        let opened = cached.and_then(|cached| {
+            let cached = cached.ok_or(io::ErrorKind::NotFound)?;
+            self.disk.sync_folder()?;
+            let direct = if size == Size::Large { self.open_direct(&file_name(number, size))? } else { None };
+            Ok(Open { number, end, cached, direct })
         });
-        match opened {
-            Ok(direct) => Ok(Open { number, end, cached, direct }),
-            Err(e) => {
-                self.give_back(number, true);
-                Err(e)
-            }
+        // it is marked as taken already
+        opened.inspect_err(|_| self.give_back(number, true))
+    }
+
+    /// `None`: the file system can't.
+    fn open_direct(&self, name: &str) -> io::Result<Option<Arc<dyn DiskFile>>> {
+        match self.disk.open_direct(name) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
+            Err(e) => Err(e),
         }
     }
 

@@ -60,7 +60,7 @@ impl Cluster {
                 return;
             }
         }
-        panic!("the server does not start: {}", said.join("\n"));
+        panic!("the server ended ({}): {}", child.wait().unwrap(), said.join("\n"));
     }
 
     /// The process that was spawned became the server: setpriv replaces itself.
