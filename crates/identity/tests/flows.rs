@@ -251,7 +251,8 @@ async fn a_session_is_refreshed_and_revoked() {
     assert_eq!(refusal(&again(refresh.into(), "fabrikam.example", az.clone()).await), (400, "invalid_grant".into(), 50020));
 
     assert_eq!(w.graph("GET", "/me", &access, Value::Null).await.status, 200);
-    assert_eq!(w.graph("POST", "/me/x", &access, Value::Null).await.status, 404);
+    let missing = w.graph("POST", "/me/sendMail", &access, json!({})).await;
+    assert!(missing.status == 501 && missing.json()["error"]["message"].as_str().unwrap().contains("POST /v1.0/me/sendMail"), "{}", missing.text());
     let revoked = w.graph("POST", "/users/admin@contoso.example/revokeSignInSessions", &access, json!({})).await;
     assert_eq!(revoked.status, 200, "{}", revoked.text());
     assert_eq!(w.graph("GET", "/me", &access, Value::Null).await.status, 401);
@@ -523,8 +524,13 @@ async fn az_makes_a_service_principal() {
     assert!(!shown.text().contains(&text) && shown.json()["passwordCredentials"][0]["hint"] == text[..3]);
     assert_eq!(w.graph("POST", &format!("/applications/{id}/removePassword"), &admin, json!({"keyId": key_id})).await.status, 204);
     assert_eq!(refusal(&token(text.clone()).await), (401, "invalid_client".into(), 7000215));
-    // disabled, then gone with its application
+    // a secret of the service principal is a secret of the client id too
     let object = principal.json()["id"].as_str().unwrap().to_owned();
+    let other = w.graph("POST", &format!("/servicePrincipals/{object}/addPassword"), &admin, json!({})).await.json();
+    assert_eq!(token(other["secretText"].as_str().unwrap().into()).await.status, 200);
+    assert_eq!(w.graph("POST", &format!("/servicePrincipals/{object}/removePassword"), &admin, json!({"keyId": other["keyId"]})).await.status, 204);
+    assert_eq!(token(other["secretText"].as_str().unwrap().into()).await.status, 401);
+    // disabled, then gone with its application
     assert_eq!(w.graph("PATCH", &format!("/servicePrincipals/{object}"), &admin, json!({"accountEnabled": false})).await.status, 204);
     assert_eq!(w.graph("GET", "/users", &robot, Value::Null).await.status, 401);
     assert_eq!(w.graph("DELETE", &format!("/applications/{id}"), &admin, Value::Null).await.status, 204);
@@ -573,6 +579,9 @@ async fn people_and_groups_come_and_go() {
     assert_eq!(w.graph("GET", &format!("/groups/{group}/members"), &admin, Value::Null).await.json()["value"][0]["id"], json!(id));
     let in_group = |w: &World| w.kit.trust.facts(|f| f.identities(id.parse().unwrap()).len());
     assert_eq!(in_group(&w), 2);
+    let check = w.graph("POST", &format!("/directoryObjects/{id}/checkMemberGroups"), &admin, json!({"groupIds": [group, id]})).await;
+    assert_eq!(check.json()["value"], json!([group]));
+    assert_eq!(w.graph("POST", "/users/anna@contoso.example/getMemberGroups", &admin, json!({"securityEnabledOnly": true})).await.json()["value"], json!([group]));
     let both = w.graph("POST", "/directoryObjects/getByIds", &admin, json!({"ids": [group, id, "11111111-1111-1111-1111-111111111111"], "types": ["user", "group", "servicePrincipal"]})).await.json();
     assert_eq!(both["value"].as_array().unwrap().iter().map(|o| o["@odata.type"].as_str().unwrap()).collect::<Vec<_>>(), ["#microsoft.graph.group", "#microsoft.graph.user"]);
 
@@ -634,7 +643,7 @@ async fn a_stranger_is_refused_at_every_row_of_the_directory() {
     let w = world(16).await;
     let mut asked = 0;
     for (namespace, row) in w.kit.gateway.operations().filter(|(n, _)| *n == "microsoft.directory") {
-        let path = row.path.replace("{id}", "11111111-1111-1111-1111-111111111111").replace("{member}", "11111111-1111-1111-1111-111111111111");
+        let path = row.path.replace("{id}", "11111111-1111-1111-1111-111111111111").replace("{call+}", "x/y").replace("{member}", "11111111-1111-1111-1111-111111111111");
         let answer = w.kit.call(row.method.as_str(), &format!("{GRAPH}{path}"), &[], "").await;
         assert_eq!(answer.status, 401, "{namespace} {row:?}");
         assert!(answer.json()["error"]["code"].is_string());

@@ -113,6 +113,8 @@ fn replace_certificates(near: &Neighbours, mut batch: Batch, app: AppId, all: &m
             kept.push(known.cloned().ok_or_else(|| wrong("it has no 'key'"))?);
             continue;
         };
+        // PEM bodies come with their line ends
+        let key: String = key.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         let der = BASE64_STANDARD.decode(key).map_err(|_| wrong("'key' is not base64"))?;
         // some clients send the PEM text, in base64 once more
         let certificate = ClientCertificate::from_der(&der).or_else(|_| ClientCertificate::from_pem(&der)).map_err(|why| wrong(&why.to_string()))?;
@@ -164,11 +166,18 @@ async fn changed_application(call: &Asked, body: Body, permit: &Permit<Write>, n
         batch = replace_certificates(near, batch, app, &mut all, &certificates)?;
     }
     found.value.set(&all);
-    Ok(Change::none(put_application(batch, &found)))
+    Ok(Change::none(put_object(APPLICATION, batch, &found)))
 }
 
-fn put_application(batch: Batch, found: &Found<Object>) -> Batch {
-    batch.is(APPLICATIONS, found.value.name(), found.version).put(APPLICATIONS, found.value.name(), &found.value)
+fn put_object(kind: ObjectKind, batch: Batch, found: &Found<Object>) -> Batch {
+    batch.is(kind.table(), found.value.name(), found.version).put(kind.table(), found.value.name(), &found.value)
+}
+
+/// Removes every secret and certificate that an object lists.
+fn forget_credentials(batch: Batch, app: AppId, properties: &Map<String, Value>) -> Batch {
+    let lists = ["passwordCredentials", "keyCredentials"].into_iter().filter_map(|list| properties.get(list)?.as_array());
+    let ids = lists.flatten().filter_map(|c| c.get("keyId")?.as_str());
+    ids.fold(batch, |batch, id| batch.delete_credential(&holder_of(app).to_string(), id))
 }
 
 fn client_id(properties: &Map<String, Value>) -> Result<AppId> {
@@ -197,29 +206,29 @@ async fn gone_application(call: &Asked, permit: &Permit<Write>, near: &Neighbour
     refuse_reserved(app)?;
     let name = found.value.name();
     let mut batch = Batch::new().is(APPLICATIONS, &name, found.version).delete(APPLICATIONS, &name).delete(APPLICATION_BY_CLIENT_ID, app.to_string());
-    for list in ["passwordCredentials", "keyCredentials"] {
-        for id in all.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(|c| c.get("keyId")?.as_str()) {
-            batch = batch.delete_credential(&holder_of(app).to_string(), id);
-        }
-    }
+    batch = forget_credentials(batch, app, &all);
     let principals: Vec<ObjectId> = near.facts(|f| f.service_principals(app).iter().filter(|p| p.tenant == tenant).map(|p| p.object).collect());
     for principal in principals {
+        if let Some(object) = permit.data().get::<Object>(SERVICE_PRINCIPALS, row_name(principal)).await? {
+            batch = forget_credentials(batch.is(SERVICE_PRINCIPALS, row_name(principal), object.version), app, &object.value.properties()?);
+        }
         batch = forget_principal(near, batch.delete(SERVICE_PRINCIPALS, row_name(principal)), tenant, principal);
     }
     Ok(Change::none(batch))
 }
 
-/// `POST /applications/{id}/addPassword`: the only answer that shows the secret.
-pub(super) async fn add_password(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+/// `POST /applications/{id}/addPassword`, and the same of a service principal: the only answer that shows the secret.
+/// Either way it is a secret of the client id.
+pub(super) async fn add_password(kind: ObjectKind, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
     let (asked, body) = Asked::of(call);
-    let change = new_password(&asked, body, &permit, &near).await;
+    let change = new_password(kind, &asked, body, &permit, &near).await;
     answer::write(permit, change).await
 }
 
-async fn new_password(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
+async fn new_password(kind: ObjectKind, call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
     let sent = read_json(body).await?;
     let asked = sent.get("passwordCredential").cloned().unwrap_or_default();
-    let mut found = objects::find(APPLICATION, call.head.params.get("id"), permit, near).await?;
+    let mut found = objects::find(kind, call.head.params.get("id"), permit, near).await?;
     let mut all = found.value.properties()?;
     let app = client_id(&all)?;
     refuse_reserved(app)?;
@@ -244,7 +253,7 @@ async fn new_password(call: &Asked, body: Body, permit: &Permit<Write>, near: &N
     list.push(entry.clone());
     all.insert("passwordCredentials".into(), list.into());
     found.value.set(&all);
-    let batch = put_application(Batch::new(), &found).set_credential(&holder_of(app).to_string(), &key_id, credential);
+    let batch = put_object(kind, Batch::new(), &found).set_credential(&holder_of(app).to_string(), &key_id, credential);
     let mut shown = into_map(entry);
     shown.insert("secretText".into(), secret.into());
     let body = with_context(format!("{}/$metadata#microsoft.graph.passwordCredential", answer::home(&call.head)), Value::Object(shown));
@@ -258,17 +267,17 @@ fn secret_end(asked: &Value, now: Timestamp) -> Result<Timestamp> {
     end.ok_or_else(|| bad_request("The end date of the secret is not a date within the next twenty years.").at("endDateTime"))
 }
 
-/// `POST /applications/{id}/removePassword` with `{"keyId": …}`.
-pub(super) async fn remove_password(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+/// `POST /applications/{id}/removePassword` with `{"keyId": …}`, and the same of a service principal.
+pub(super) async fn remove_password(kind: ObjectKind, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
     let (asked, body) = Asked::of(call);
-    let change = gone_password(&asked, body, &permit, &near).await;
+    let change = gone_password(kind, &asked, body, &permit, &near).await;
     answer::write(permit, change).await
 }
 
-async fn gone_password(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
+async fn gone_password(kind: ObjectKind, call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
     let sent = read_json(body).await?;
     let key_id = need(&sent, "keyId")?.to_lowercase();
-    let mut found = objects::find(APPLICATION, call.head.params.get("id"), permit, near).await?;
+    let mut found = objects::find(kind, call.head.params.get("id"), permit, near).await?;
     let mut all = found.value.properties()?;
     let app = client_id(&all)?;
     let mut list = all.get("passwordCredentials").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -279,7 +288,7 @@ async fn gone_password(call: &Asked, body: Body, permit: &Permit<Write>, near: &
     }
     all.insert("passwordCredentials".into(), list.into());
     found.value.set(&all);
-    Ok(Change::none(put_application(Batch::new(), &found).delete_credential(&holder_of(app).to_string(), &key_id)))
+    Ok(Change::none(put_object(kind, Batch::new(), &found).delete_credential(&holder_of(app).to_string(), &key_id)))
 }
 
 /// `POST /servicePrincipals` with `{"appId": …}`.
@@ -301,6 +310,10 @@ async fn new_principal(call: &Asked, body: Body, permit: &Permit<Write>, near: &
         return Err(Error::new(Kind::Conflict, "Request_MultipleObjectsWithSameKeyValue", format!("The service principal cannot be created because one for the appId '{app}' already exists.")));
     }
     sent.remove("appId");
+    refuse_passwords(sent.remove("passwordCredentials"))?;
+    if sent.remove("keyCredentials").is_some_and(|k| k.as_array().is_none_or(|k| !k.is_empty())) {
+        return Err(bad_request("Certificates are added to a service principal that exists.").at("keyCredentials"));
+    }
     let mut all = service_principal_properties(tenant, &application.value.properties()?);
     all.extend(sent);
     let display_name = all.get("displayName").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -327,7 +340,7 @@ pub(super) async fn update_principal(_: Arc<super::Graph>, call: Call, permit: P
 }
 
 async fn changed_principal(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
-    let sent = properties(PRINCIPAL, body).await?;
+    let mut sent = properties(PRINCIPAL, body).await?;
     if sent.contains_key("appId") {
         return Err(bad_request("Property 'appId' is read-only and cannot be set.").at("appId"));
     }
@@ -342,11 +355,18 @@ async fn changed_principal(call: &Asked, body: Body, permit: &Permit<Write>, nea
     if let Some(name) = sent.get("displayName").and_then(Value::as_str) {
         fact.display_name = name.to_owned();
     }
+    refuse_passwords(sent.remove("passwordCredentials"))?;
+    let certificates = sent.remove("keyCredentials");
     let mut all = found.value.properties()?;
     all.extend(sent);
+    let mut batch = Batch::new();
+    if let Some(certificates) = certificates {
+        let app = client_id(&all)?;
+        refuse_reserved(app)?;
+        batch = replace_certificates(near, batch, app, &mut all, &certificates)?;
+    }
     found.value.set(&all);
-    let name = found.value.name();
-    Ok(Change::none(Batch::new().is(SERVICE_PRINCIPALS, &name, found.version).put(SERVICE_PRINCIPALS, &name, &found.value).put_fact(Fact::Principal(fact))))
+    Ok(Change::none(put_object(PRINCIPAL, batch, &found).put_fact(Fact::Principal(fact))))
 }
 
 /// `DELETE /servicePrincipals/{id}`: the application stays.
@@ -366,6 +386,7 @@ async fn gone_principal(call: &Asked, permit: &Permit<Write>, near: &Neighbours)
     refuse_reserved(app)?;
     let name = found.value.name();
     let batch = Batch::new().is(SERVICE_PRINCIPALS, &name, found.version).delete(SERVICE_PRINCIPALS, &name);
+    let batch = forget_credentials(batch, app, &found.value.properties()?);
     Ok(Change::none(forget_principal(near, batch, tenant_of(permit)?, found.value.id)))
 }
 

@@ -94,8 +94,10 @@ const SERVICE_PRINCIPAL: &[(&str, Shape)] = &[
     ("description", Text),
     ("displayName", Text),
     ("homepage", Text),
+    ("keyCredentials", Handled),
     ("loginUrl", Text),
     ("notes", Text),
+    ("passwordCredentials", Handled),
     ("replyUrls", Texts),
     ("tags", Texts),
 ];

@@ -142,6 +142,39 @@ async fn gone_member(call: &Asked, permit: &Permit<Write>, near: &Neighbours) ->
     Ok(Change::none(Batch::new().exists(GROUPS, row_name(group)).remove_fact(key)))
 }
 
+/// `POST …/checkMemberGroups` with `{"groupIds": […]}`: which of these groups it is in, nested ones included.
+pub(super) async fn check_groups(_: Arc<super::Graph>, call: Call, permit: Permit<Read>, near: Neighbours) -> Result<Reply> {
+    let (asked, body) = Asked::of(call);
+    let found = groups_among(&asked, body, &permit, &near).await;
+    answer::read(permit, found).await
+}
+
+async fn groups_among(call: &Asked, body: Body, permit: &Permit<Read>, near: &Neighbours) -> Result<Value> {
+    let sent = read_json(body).await?;
+    let wanted = sent.get("groupIds").and_then(Value::as_array).ok_or_else(|| bad_request("A value is required for parameter 'groupIds'.").at("groupIds"))?;
+    let wanted: Vec<String> = wanted.iter().take(MEMBERS_MAX).filter_map(Value::as_str).map(str::to_lowercase).collect();
+    let found: Vec<String> = groups_of(call, permit, near)?.into_iter().filter(|g| wanted.contains(g)).collect();
+    Ok(answer::with_context(format!("{}/$metadata#Collection(Edm.String)", home(&call.head)), json!({ "value": found })))
+}
+
+/// `POST …/getMemberGroups`: every group it is in, nested ones included.
+pub(super) async fn all_groups(_: Arc<super::Graph>, call: Call, permit: Permit<Read>, near: Neighbours) -> Result<Reply> {
+    let (asked, _) = Asked::of(call);
+    let found = groups_of(&asked, &permit, &near);
+    let shown = found.map(|ids| answer::with_context(format!("{}/$metadata#Collection(Edm.String)", home(&asked.head)), json!({ "value": ids })));
+    answer::read(permit, shown).await
+}
+
+fn groups_of(call: &Asked, permit: &Permit<Read>, near: &Neighbours) -> Result<Vec<String>> {
+    let id = call.head.params.get("id");
+    near.facts(|f| {
+        let by_name = || crate::directory::find_user(f, id, permit.tenant()).map(|u| u.object);
+        let object = id.parse().ok().or_else(by_name).filter(|o| f.principal(*o).is_some_and(|p| Some(p.tenant) == permit.tenant()));
+        let object = object.ok_or_else(|| not_found(id))?;
+        Ok(f.identities(object).into_iter().filter(|o| *o != object).map(|o| o.to_string()).collect())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -145,6 +145,12 @@ async fn my_own(call: &Asked, permit: &Permit<Read>, near: &Neighbours) -> Resul
     Ok(entity(&call.head, ObjectKind::User, options.select(found.value.show(ObjectKind::User)?)))
 }
 
+/// A call of Graph that is not here.
+pub(super) async fn not_built(_: Arc<super::Graph>, call: Call, permit: Permit<Read>, _: Neighbours) -> Result<Reply> {
+    let path: String = call.head.params.get("call").chars().filter(|c| !c.is_control()).take(200).collect();
+    answer::read(permit, Err(Error::not_implemented(format!("{} /v1.0/{path}", call.head.method)))).await
+}
+
 /// `GET /organization`.
 pub(super) async fn organization(_: Arc<super::Graph>, call: Call, permit: Permit<Read>, near: Neighbours) -> Result<Reply> {
     let shown = tenant_of(&call.caller).and_then(|id| {

@@ -62,6 +62,8 @@ impl Service for Login {
             .on(Door::control("login", &["login"]), |_, _, _, _| Ok(Target::of(base::ResourceId::region())))
             // the AD FS form first: "adfs" would pass as a tenant
             .open("Discovery (AD FS)", Method::GET, "/adfs/.well-known/openid-configuration", &[], discovery_adfs)
+            // az resolves `--tenant DOMAIN` under whatever sign-in address it was given
+            .open("Discovery of a domain (AD FS)", Method::GET, "/adfs/{tenant}/v2.0/.well-known/openid-configuration", &[], discovery_v2)
             .open("Keys (AD FS)", Method::GET, "/adfs/discovery/keys", &[], keys)
             .open("User Realm", Method::GET, "/common/userrealm/{name}", &[], user_realm)
             .open("Instance Discovery", Method::GET, "/common/discovery/instance", &[], instance)
