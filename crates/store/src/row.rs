@@ -145,3 +145,30 @@ impl Group {
             .map(|(idem, version, appended)| (*idem, Committed { epoch: self.epoch, version: *version, appended: appended.clone() }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// Bytes as the first version wrote them: they are read for ever.
+    #[test]
+    fn stored_bytes_stay_as_they_are() {
+        let key = user_key(b"\x00\x07name");
+        let stored = encode(&key, Version(5), b"sealed");
+        assert_eq!(print(&stored), "012b32949a7ee9fa6b00000000000000057365616c6564");
+        assert_eq!(decode(&key, &stored).unwrap(), (Version(5), Bytes::from_static(b"sealed")));
+        assert!(decode(b"\x01\x00\x07other", &stored).is_err(), "a row under another key");
+        let group = Group { epoch: 2, entries: vec![(3, Version(4), vec![5, 6]), (0, Version(5), vec![])] };
+        assert_eq!(
+            print(&group.encode()),
+            "010000000000000002000000020000000000000000000000000000000300000000000000040002000000000000000500000000000000060000000000000000000000000000000000000000000000050000"
+        );
+        assert_eq!(Group::decode(&group.encode()), Some(group));
+        // the check value of CRC-64/NVME in the catalogue of parametrised CRC algorithms
+        assert_eq!(checksum(&[b"1234", b"56789"]), 0xae8b_1486_0a79_9888);
+    }
+}

@@ -536,3 +536,25 @@ impl Drop for Segments {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header as the first version wrote it: it is read for ever.
+    #[test]
+    fn a_stored_header_stays_as_it_is() {
+        let header = Header { id: ChunkId([7; 16]), length: 4_096, checksum: 0x0102_0304_0506_0708 };
+        let bytes: String = header.encode().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(bytes, "626c657563686b31070707070707070707070707070707070000000000001000010203040506070801205ea84f5d5e55");
+        assert_eq!(Header::decode(&header.encode()), Some(header));
+    }
+
+    #[test]
+    fn only_our_own_file_names_are_segments() {
+        assert_eq!(parse_file_name("00000012.large"), Some((12, Size::Large)));
+        for other in ["12.large", "00000012.huge", "00000012", "-0000012.small", "00000012.small.new", ""] {
+            assert_eq!(parse_file_name(other), None, "{other}");
+        }
+    }
+}
