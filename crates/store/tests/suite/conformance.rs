@@ -431,6 +431,18 @@ pub fn a_closed_store_says_so(world: &dyn World) {
 }
 
 #[test]
+fn a_store_in_use_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = (store::open_fjall(folder.path().join("a")).unwrap(), store::open_redb(folder.path().join("b")).unwrap());
+    for second in [store::open_fjall(folder.path().join("a")), store::open_redb(folder.path().join("b"))] {
+        assert_eq!(second.err().unwrap().code, "StoreInUse");
+    }
+    drop(first);
+    store::open_fjall(folder.path().join("a")).unwrap();
+    store::open_redb(folder.path().join("b")).unwrap();
+}
+
+#[test]
 fn old_commits_are_forgotten_and_new_ones_are_not() {
     let kv = store::open_memory().unwrap();
     runtime().block_on(async {
