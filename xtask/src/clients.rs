@@ -278,7 +278,7 @@ fn tell(inside: &Inside, region: &Region, story: &str) -> Result<Tally> {
     }
     let path =
         format!("{}:{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", inside.az.join("bin").display(), folder_of(&inside.bleu).display());
-    command.env_clear().env("PATH", path).env("HOME", &home).env("LC_ALL", "C.UTF-8").env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env_clear().env("PATH", path).env("HOME", &home).env("LC_ALL", "C.UTF-8");
     command.env("BLEU", &inside.bleu).env("BLEU_DATA", &region.data).env("BLEU_READY", &region.ready);
     command.env("STORY", &stories).env("SCRATCH", &scratch).current_dir(&scratch);
     let status = command.stdout(output.try_clone()?).stderr(output).status().context("cannot start the story")?;

@@ -104,7 +104,7 @@ pub(crate) fn python(environment: Environment, newest: bool) -> Result<PathBuf> 
     println!("   making a Python environment from {} (some minutes, once)", source.display());
     must(program("python3").arg("-m").arg("venv").arg(&home))?;
     let mut pip = program(home.join("bin/pip"));
-    pip.args(["--quiet", "--disable-pip-version-check", "--no-input", "install", "--no-compile", "-r"]).arg(&source);
+    pip.args(["--quiet", "--disable-pip-version-check", "--no-input", "install", "-r"]).arg(&source);
     if !newest {
         // The lock is complete: a package it does not name may not come in.
         pip.arg("--no-deps");
