@@ -1,0 +1,107 @@
+//! `bleu record`: the head of the log, its newest entries, proofs, bundles, and the keys to verify them with.
+
+use crate::control::{self, Verb};
+use crate::folder::{Folder, write_public, write_secret};
+use crate::{phrase, ui};
+use anyhow::{Context, Result, ensure};
+use base::TenantId;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often `follow` asks: the log moves once a second.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+/// What `follow` shows of before.
+const FOLLOW_BACK: u64 = 20;
+
+pub async fn head(data: &Path) -> Result<()> {
+    ui::bytes(&control::ask(&Folder::existing(data)?, Verb::Head).await?);
+    Ok(())
+}
+
+/// Writes the public keys to a file, or prints them.
+pub async fn trust(data: &Path, tenant: Option<TenantId>, out: Option<&Path>) -> Result<()> {
+    let text = control::ask(&Folder::existing(data)?, Verb::Trust { tenant }).await?;
+    let Some(out) = out else {
+        ui::bytes(&text);
+        return Ok(());
+    };
+    write_public(out, &text)?;
+    let shown = out.display();
+    ui::note(phrase!("Written: {shown}. Hand it over by another way than the bundles.", "Écrit : {shown}. Transmettez-le par une autre voie que les exports."));
+    Ok(())
+}
+
+/// Writes a bundle. It holds what the tenant's people did, so it is for its owner's eyes.
+pub async fn export(data: &Path, tenant: Option<TenantId>, out: PathBuf) -> Result<()> {
+    let waiting = ui::waiting(crate::text::say("exporting the record", "export du journal").into());
+    let bundle = control::ask(&Folder::existing(data)?, Verb::Export { tenant }).await;
+    waiting.finish_and_clear();
+    let bundle = bundle?;
+    write_secret(&out, &bundle)?;
+    let (shown, size) = (out.display(), bundle.len());
+    ui::note(phrase!("Written: {shown} ({size} bytes). Check it with 'bleu verify {shown}'.", "Écrit : {shown} ({size} octets). Vérifiez-le avec « bleu verify {shown} »."));
+    Ok(())
+}
+
+pub async fn prove(data: &Path, entry: &str) -> Result<()> {
+    let number = entry.strip_prefix("0-").unwrap_or(entry).parse::<u64>();
+    let number = number.with_context(|| phrase!("'{entry}' is not the name of an entry, such as 0-42 (header x-bleu-entry).", "« {entry} » n’est pas le nom d’une entrée, tel que 0-42 (en-tête x-bleu-entry)."))?;
+    let proof: Value = serde_json::from_slice(&control::ask(&Folder::existing(data)?, Verb::Prove { number }).await?)?;
+    ui::line(serde_json::to_string_pretty(&proof)?);
+    Ok(())
+}
+
+/// Prints entries as they come, until interrupted; with `once` what is there.
+pub async fn follow(data: &Path, tenant: Option<TenantId>, from: Option<u64>, once: bool, as_json: bool) -> Result<()> {
+    let folder = Folder::existing(data)?;
+    let ask = async |from: u64| -> Result<Value> {
+        let answer = control::ask(&folder, Verb::Entries { tenant, from }).await?;
+        Ok(serde_json::from_slice(&answer)?)
+    };
+    let size = |answer: &Value| answer["size"].as_u64().context("size");
+    let mut next = match from {
+        Some(from) => from,
+        None => size(&ask(u64::MAX).await?)?.saturating_sub(FOLLOW_BACK),
+    };
+    let end = size(&ask(u64::MAX).await?)?;
+    let stop = crate::signal::stop()?;
+    tokio::pin!(stop);
+    loop {
+        let answer = ask(next).await?;
+        for entry in answer["entries"].as_array().into_iter().flatten() {
+            show(entry, as_json)?;
+        }
+        let after = answer["next"].as_u64().context("next")?;
+        ensure!(after >= next, "the log went back");
+        let more = after > next;
+        next = after;
+        if once && (next >= end || !more) {
+            return Ok(());
+        }
+        // reading entries is itself an entry: without the pause it would follow itself
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            () = tokio::time::sleep(FOLLOW_EVERY), if !once => {}
+            () = std::future::ready(()), if once => {}
+        }
+    }
+}
+
+fn show(entry: &Value, as_json: bool) -> Result<()> {
+    if as_json {
+        ui::line(serde_json::to_string(entry)?);
+        return Ok(());
+    }
+    let word = |value: &Value| value.as_str().map_or_else(String::new, str::to_owned);
+    let event = &entry["event"];
+    let line = match event.is_null() {
+        true => phrase!("another's", "d’un autre"),
+        false => {
+            let who = [&event["who"]["name"], &event["who"]["kind"]].into_iter().map(word).find(|w| !w.is_empty()).unwrap_or_default();
+            format!("{who}: {} {} {}", word(&event["verb"]), word(&event["target"]), word(&event["outcome"]["result"]))
+        }
+    };
+    ui::line(format!("{:>8}  {}  {:<6} {line}", entry["index"].as_u64().unwrap_or_default(), word(&entry["at"]), word(&entry["phase"])));
+    Ok(())
+}

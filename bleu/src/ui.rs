@@ -1,0 +1,62 @@
+//! Everything that is written for a person: answers on the standard output, messages and progress on the standard error.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// A line of the answer. A reader that has gone away (`| head`) is no error of ours.
+pub fn line(text: impl AsRef<str>) {
+    bytes(format!("{}\n", text.as_ref()).as_bytes());
+}
+
+/// The answer as it is.
+pub fn bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// A message beside the answer.
+pub fn note(text: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+}
+
+/// What went wrong and what to do, with what lies behind it.
+pub fn explain(error: &anyhow::Error) {
+    let mut text = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let message = match cause.downcast_ref::<base::Error>() {
+            Some(error) if error.kind == base::Kind::Internal => error.to_string(),
+            Some(error) => error.message.clone(),
+            None => cause.to_string(),
+        };
+        if depth == 0 {
+            text = message;
+        } else if !text.contains(&message) {
+            text.push_str(&format!("\n  {message}"));
+        }
+        // its own text tells its causes
+        if cause.downcast_ref::<base::Error>().is_some_and(|e| e.kind == base::Kind::Internal) {
+            break;
+        }
+    }
+    note(format!("bleu: {text}"));
+}
+
+/// Shows that something goes on, where a person watches; nothing elsewhere.
+pub fn waiting(what: String) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_message(what);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
+}
+
+/// The progress of so many bytes.
+pub fn bytes_done(what: String, total: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(total).with_message(what).with_style(style)
+}
