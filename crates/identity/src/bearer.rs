@@ -39,7 +39,10 @@ fn judge(claims: &Map<String, Value>, audiences: &[String], issuers: &crate::url
     if !audiences.iter().any(|a| a == audience) {
         return Err(refuse(
             "InvalidAuthenticationTokenAudience",
-            format!("The access token has been obtained for wrong audience or resource '{audience}'. It should exactly match one of the allowed audiences '{}'.", audiences.join("','")),
+            format!(
+                "The access token has been obtained for wrong audience or resource '{audience}'. It should exactly match one of the allowed audiences '{}'.",
+                audiences.join("','")
+            ),
         ));
     }
     let invalid = |why: &str| refuse("InvalidAuthenticationToken", format!("The access token is invalid: {why}."));
@@ -48,7 +51,10 @@ fn judge(claims: &Map<String, Value>, audiences: &[String], issuers: &crate::url
         return Err(refuse("InvalidAuthenticationTokenTenant", "The access token is from the wrong issuer."));
     }
     if facts.tenant(tenant).is_none() {
-        return Err(refuse("InvalidAuthenticationTokenTenant", format!("The access token is of the tenant '{tenant}', which does not exist.")));
+        return Err(refuse(
+            "InvalidAuthenticationTokenTenant",
+            format!("The access token is of the tenant '{tenant}', which does not exist."),
+        ));
     }
     let object: ObjectId = text("oid").and_then(|o| o.parse().ok()).ok_or_else(|| invalid("it names no principal"))?;
     let app: AppId = text("appid").and_then(|a| a.parse().ok()).ok_or_else(|| invalid("it names no application"))?;
@@ -107,7 +113,10 @@ mod tests {
             (json!({"aud": ["https://a"]}), "InvalidAuthenticationTokenAudience"),
             (json!({"aud": "https://a"}), "InvalidAuthenticationToken"),
             (json!({"aud": "https://a", "tid": tenant, "iss": "https://elsewhere/"}), "InvalidAuthenticationTokenTenant"),
-            (json!({"aud": "https://a", "tid": tenant, "iss": "https://login.bleu.localhost:8443/00000000-0000-0000-0000-000000000002/v2.0"}), "InvalidAuthenticationTokenTenant"),
+            (
+                json!({"aud": "https://a", "tid": tenant, "iss": "https://login.bleu.localhost:8443/00000000-0000-0000-0000-000000000002/v2.0"}),
+                "InvalidAuthenticationTokenTenant",
+            ),
             (json!({"aud": "https://a", "tid": tenant, "iss": good_issuer}), "InvalidAuthenticationTokenTenant"),
         ];
         for (claims, code) in cases {

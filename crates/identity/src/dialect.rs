@@ -43,12 +43,19 @@ pub(crate) fn invalid_client(message: impl Into<String>) -> Error {
 pub(crate) fn unknown_application(client: &str, tenant: &str) -> Error {
     Error::invalid(
         "unauthorized_client",
-        format!("AADSTS700016: Application with identifier '{client}' was not found in the directory '{tenant}'. Check the client id, and that the application has a service principal in this tenant."),
+        format!(
+            "AADSTS700016: Application with identifier '{client}' was not found in the directory '{tenant}'. Check the client id, and that the application has a service principal in this tenant."
+        ),
     )
 }
 /// AADSTS90002: no such tenant.
 pub(crate) fn unknown_tenant(name: &str) -> Error {
-    Error::invalid("invalid_tenant", format!("AADSTS90002: Tenant '{name}' not found. Check that the tenant id or domain is right and that it is a tenant of this region."))
+    Error::invalid(
+        "invalid_tenant",
+        format!(
+            "AADSTS90002: Tenant '{name}' not found. Check that the tenant id or domain is right and that it is a tenant of this region."
+        ),
+    )
 }
 /// AADSTS50126: the same words for a wrong name and a wrong password.
 pub(crate) fn wrong_password() -> Error {
@@ -68,8 +75,16 @@ pub(crate) fn oauth_error(head: &Head, error: &Error) -> (u16, Value) {
         _ => "invalid_request",
     });
     let trace = head.origin.request.to_string();
-    let correlation = head.header("client-request-id").filter(|id| is_id(id)).or(head.origin.client_request.as_deref().filter(|id| is_id(id))).unwrap_or(&trace);
-    let message = if error.message.starts_with("AADSTS") { error.message.clone() } else { format!("AADSTS{}: {}", fallback_number(error.kind), error.message) };
+    let correlation = head
+        .header("client-request-id")
+        .filter(|id| is_id(id))
+        .or(head.origin.client_request.as_deref().filter(|id| is_id(id)))
+        .unwrap_or(&trace);
+    let message = if error.message.starts_with("AADSTS") {
+        error.message.clone()
+    } else {
+        format!("AADSTS{}: {}", fallback_number(error.kind), error.message)
+    };
     let timestamp = timestamp(head.at);
     let body = json!({
         "error": code,

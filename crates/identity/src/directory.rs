@@ -146,9 +146,7 @@ pub(crate) fn principal(of: &Directory, app: AppId) -> Principal {
 
 /// The tenant that a token's caller may see in Graph.
 pub(crate) fn tenant_of(caller: &Caller) -> Result<TenantId> {
-    caller
-        .tenant()
-        .ok_or_else(|| Error::new(Kind::Unauthenticated, "InvalidAuthenticationToken", "Access token is empty."))
+    caller.tenant().ok_or_else(|| Error::new(Kind::Unauthenticated, "InvalidAuthenticationToken", "Access token is empty."))
 }
 
 /// Users by name, only if they are users of this tenant (when one is named).
@@ -196,7 +194,14 @@ pub(crate) fn user_fact(tenant: TenantId, object: ObjectId, upn: &str, display_n
 }
 
 /// A new service principal's fact.
-pub(crate) fn service_principal_fact(tenant: TenantId, object: ObjectId, app: AppId, display_name: &str, kind: PrincipalKind, now: Timestamp) -> Fact {
+pub(crate) fn service_principal_fact(
+    tenant: TenantId,
+    object: ObjectId,
+    app: AppId,
+    display_name: &str,
+    kind: PrincipalKind,
+    now: Timestamp,
+) -> Fact {
     Fact::Principal(Directory {
         tenant,
         object,
@@ -259,7 +264,13 @@ pub(crate) fn into_map(value: Value) -> Map<String, Value> {
 /// A password that people may keep (ANSSI, "recommandations relatives à l'authentification multifacteur et aux mots de
 /// passe", R21-R23: length before composition). Error `Request_BadRequest`, target `password`.
 pub fn check_password(password: &str, upn: &str) -> Result<()> {
-    let refuse = |why: &str| Err(Error::invalid("Request_BadRequest", format!("The specified password does not comply with password complexity requirements: {why}.")).at("password"));
+    let refuse = |why: &str| {
+        Err(Error::invalid(
+            "Request_BadRequest",
+            format!("The specified password does not comply with password complexity requirements: {why}."),
+        )
+        .at("password"))
+    };
     if password.chars().count() < 12 {
         return refuse("it has fewer than 12 characters");
     }

@@ -55,11 +55,13 @@ pub async fn seed(near: &Neighbours, seed: &Seed) -> Result<Seeded> {
     let random = |bytes| SecretBytes::from(crypto::random_secret_text(&*near.chance, bytes));
     let admin_password = seed.admin_password.clone().unwrap_or_else(|| random(18));
     let client_secret = seed.client_secret.clone().unwrap_or_else(|| random(30));
-    let text = std::str::from_utf8(admin_password.expose()).map_err(|_| Error::invalid("Request_BadRequest", "The password is not text.").at("password"))?;
+    let text = std::str::from_utf8(admin_password.expose())
+        .map_err(|_| Error::invalid("Request_BadRequest", "The password is not text.").at("password"))?;
     check_password(text, &admin_name)?;
     let admin_credential = password_credential(near, admin_password.clone(), None, 0).await?;
     let client_credential = password_credential(near, client_secret.clone(), None, 3).await?;
-    let permit = near.permit::<Write>("Create tenant", &["bleu.identity/tenants/write"], false, &target, Weight::Before, &seed.name).await?;
+    let permit =
+        near.permit::<Write>("Create tenant", &["bleu.identity/tenants/write"], false, &target, Weight::Before, &seed.name).await?;
 
     let now = near.clock.now();
     let admin = ObjectId::random(&*near.chance);
@@ -76,18 +78,34 @@ pub async fn seed(near: &Neighbours, seed: &Seed) -> Result<Seeded> {
 
     let mut application = application_properties(client, &seed.client_name, &[]);
     let hint: String = String::from_utf8_lossy(client_secret.expose()).chars().take(3).collect();
-    application.insert("passwordCredentials".into(), json!([{ "keyId": key_id, "displayName": "first", "startDateTime": now.rfc3339(), "endDateTime": null, "hint": hint }]));
+    application.insert(
+        "passwordCredentials".into(),
+        json!([{ "keyId": key_id, "displayName": "first", "startDateTime": now.rfc3339(), "endDateTime": null, "hint": hint }]),
+    );
     let (with_client, client_object) = add_application(near, batch, seed.tenant, client, &application);
     batch = with_client.set_credential(&holder_of(client).to_string(), &key_id, client_credential);
     let az = application_properties(AZ_CLIENT, "Microsoft Azure CLI", &["http://localhost", "http://127.0.0.1"]);
     let (batch, _) = add_application(near, batch, seed.tenant, AZ_CLIENT, &az);
 
     let _receipt = permit.commit(batch, Outcome::done(201)).await?;
-    Ok(Seeded { tenant: seed.tenant, admin, admin_name, admin_password: Some(admin_password), client, client_object, client_secret: Some(client_secret) })
+    Ok(Seeded {
+        tenant: seed.tenant,
+        admin,
+        admin_name,
+        admin_password: Some(admin_password),
+        client,
+        client_object,
+        client_secret: Some(client_secret),
+    })
 }
 
 /// Argon2id takes a while: not on a thread that serves requests.
-pub(crate) async fn password_credential(near: &Neighbours, secret: SecretBytes, expires: Option<base::Timestamp>, hint_chars: usize) -> Result<Credential> {
+pub(crate) async fn password_credential(
+    near: &Neighbours,
+    secret: SecretBytes,
+    expires: Option<base::Timestamp>,
+    hint_chars: usize,
+) -> Result<Credential> {
     let (chance, now) = (near.chance.clone(), near.clock.now());
     tokio::task::spawn_blocking(move || Credential::password(&*chance, &secret, now, expires, hint_chars)).await.map_err(Error::internal)?
 }
@@ -119,7 +137,13 @@ fn administrator(near: &Neighbours, tenant: TenantId, admin: ObjectId) -> Result
 }
 
 /// An application with its service principal; the second value is the service principal's object id.
-pub(crate) fn add_application(near: &Neighbours, batch: Batch, tenant: TenantId, app: AppId, properties: &Map<String, Value>) -> (Batch, ObjectId) {
+pub(crate) fn add_application(
+    near: &Neighbours,
+    batch: Batch,
+    tenant: TenantId,
+    app: AppId,
+    properties: &Map<String, Value>,
+) -> (Batch, ObjectId) {
     let now = near.clock.now();
     let (application, principal) = (ObjectId::random(&*near.chance), ObjectId::random(&*near.chance));
     let name = properties.get("displayName").and_then(Value::as_str).unwrap_or_default();
@@ -142,7 +166,11 @@ fn found(near: &Neighbours, seed: &Seed) -> Result<Seeded> {
             _ => None,
         });
         let (Some(admin), Some(client)) = (admin, client) else {
-            return Err(Error::new(Kind::Conflict, "TenantIncomplete", "The tenant exists, but its first administrator or client was renamed or deleted."));
+            return Err(Error::new(
+                Kind::Conflict,
+                "TenantIncomplete",
+                "The tenant exists, but its first administrator or client was renamed or deleted.",
+            ));
         };
         Ok(Seeded {
             tenant: seed.tenant,

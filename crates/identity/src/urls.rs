@@ -66,7 +66,9 @@ pub(crate) fn is_ours(urls: &Urls, audience: &str) -> bool {
     let Some(rest) = audience.strip_prefix("https://") else { return false };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let Some(host) = rest.strip_suffix(&urls.port_suffix()) else { return false };
-    let label = |host: &str| !host.is_empty() && host.split('.').all(|l| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+    let label = |host: &str| {
+        !host.is_empty() && host.split('.').all(|l| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+    };
     host == "localhost" || host == urls.domain || host.strip_suffix(&urls.domain).and_then(|h| h.strip_suffix('.')).is_some_and(label)
 }
 
@@ -104,12 +106,25 @@ pub(crate) mod tests {
 
     #[test]
     fn our_addresses_are_told_from_others() {
-        for ours in ["https://localhost:8443", "https://localhost:8443/", "https://management.bleu.localhost:8443/", "https://a.blob.core.bleu.localhost:8443", "https://bleu.localhost:8443"] {
+        for ours in [
+            "https://localhost:8443",
+            "https://localhost:8443/",
+            "https://management.bleu.localhost:8443/",
+            "https://a.blob.core.bleu.localhost:8443",
+            "https://bleu.localhost:8443",
+        ] {
             assert!(is_ours(&urls(), ours), "{ours}");
         }
         for other in [
-            "https://localhost", "http://localhost:8443", "https://localhost:8443/x", "https://localhost:8443//", "https://evilbleu.localhost:8443",
-            "https://.bleu.localhost:8443", "https://a@b.bleu.localhost:8443", "https://bleu.localhost.evil:8443", "",
+            "https://localhost",
+            "http://localhost:8443",
+            "https://localhost:8443/x",
+            "https://localhost:8443//",
+            "https://evilbleu.localhost:8443",
+            "https://.bleu.localhost:8443",
+            "https://a@b.bleu.localhost:8443",
+            "https://bleu.localhost.evil:8443",
+            "",
         ] {
             assert!(!is_ours(&urls(), other), "{other}");
         }

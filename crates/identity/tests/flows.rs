@@ -24,7 +24,9 @@ struct DirectoryRules;
 impl Rules for DirectoryRules {
     fn judge(&self, ask: &Ask, facts: &Facts) -> Verdict {
         let reads = ask.actions.iter().all(|a| a.ends_with("/read"));
-        let writes = ask.caller.principal().is_some_and(|p| facts.assignments_for(p.object).iter().any(|a| a.role == GLOBAL_ADMINISTRATOR && ask.scope.is_within(&a.scope)));
+        let writes = ask.caller.principal().is_some_and(|p| {
+            facts.assignments_for(p.object).iter().any(|a| a.role == GLOBAL_ADMINISTRATOR && ask.scope.is_within(&a.scope))
+        });
         match reads || writes {
             true => Verdict::Allow { because: "test".into() },
             false => Verdict::Refuse(base::Error::new(Kind::Forbidden, "AuthorizationFailed", "No.")),
@@ -77,14 +79,25 @@ impl World {
     }
     async fn client_token(&self, scope: &str) -> Answer {
         let id = self.contoso.client.to_string();
-        self.post(&format!("{LOGIN}/adfs/oauth2/token/"), &[("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", CLIENT_SECRET), ("scope", scope)]).await
+        self.post(
+            &format!("{LOGIN}/adfs/oauth2/token/"),
+            &[("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", CLIENT_SECRET), ("scope", scope)],
+        )
+        .await
     }
     async fn user_token(&self, name: &str, password: &str, scope: &str) -> Answer {
         let az = AZ_CLIENT.to_string();
         let scope = format!("{scope} openid profile offline_access");
         self.post(
             &format!("{LOGIN}/organizations/oauth2/v2.0/token"),
-            &[("grant_type", "password"), ("client_id", &az), ("username", name), ("password", password), ("scope", &scope), ("client_info", "1")],
+            &[
+                ("grant_type", "password"),
+                ("client_id", &az),
+                ("username", name),
+                ("password", password),
+                ("scope", &scope),
+                ("client_info", "1"),
+            ],
         )
         .await
     }
@@ -96,7 +109,9 @@ impl World {
     async fn graph(&self, method: &str, path: &str, token: &str, body: Value) -> Answer {
         let bearer = format!("Bearer {token}");
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        self.kit.call(method, &format!("{GRAPH}/v1.0{path}"), &[("authorization", &bearer), ("content-type", "application/json")], body).await
+        self.kit
+            .call(method, &format!("{GRAPH}/v1.0{path}"), &[("authorization", &bearer), ("content-type", "application/json")], body)
+            .await
     }
 }
 
@@ -115,16 +130,35 @@ async fn discovery_speaks_under_the_name_that_was_used() {
     let id = tenant(0xC0);
     let cases = [
         (format!("{LOGIN}/adfs/.well-known/openid-configuration"), format!("{LOGIN}/adfs"), format!("{LOGIN}/adfs/oauth2/token/")),
-        ("https://localhost/adfs/.well-known/openid-configuration".into(), "https://localhost/adfs".into(), "https://localhost/adfs/oauth2/token/".into()),
-        (format!("{LOGIN}/{id}/v2.0/.well-known/openid-configuration"), format!("{LOGIN}/{id}/v2.0"), format!("{LOGIN}/{id}/oauth2/v2.0/token")),
-        (format!("{LOGIN}/contoso.example/v2.0/.well-known/openid-configuration"), format!("{LOGIN}/{id}/v2.0"), format!("{LOGIN}/{id}/oauth2/v2.0/token")),
-        (format!("{LOGIN}/common/v2.0/.well-known/openid-configuration"), format!("{LOGIN}/{{tenantid}}/v2.0"), format!("{LOGIN}/common/oauth2/v2.0/token")),
+        (
+            "https://localhost/adfs/.well-known/openid-configuration".into(),
+            "https://localhost/adfs".into(),
+            "https://localhost/adfs/oauth2/token/".into(),
+        ),
+        (
+            format!("{LOGIN}/{id}/v2.0/.well-known/openid-configuration"),
+            format!("{LOGIN}/{id}/v2.0"),
+            format!("{LOGIN}/{id}/oauth2/v2.0/token"),
+        ),
+        (
+            format!("{LOGIN}/contoso.example/v2.0/.well-known/openid-configuration"),
+            format!("{LOGIN}/{id}/v2.0"),
+            format!("{LOGIN}/{id}/oauth2/v2.0/token"),
+        ),
+        (
+            format!("{LOGIN}/common/v2.0/.well-known/openid-configuration"),
+            format!("{LOGIN}/{{tenantid}}/v2.0"),
+            format!("{LOGIN}/common/oauth2/v2.0/token"),
+        ),
         (format!("{LOGIN}/{id}/.well-known/openid-configuration"), format!("{LOGIN}/{id}/v2.0"), format!("{LOGIN}/{id}/oauth2/token")),
     ];
     for (url, issuer, token) in cases {
         let document = w.kit.call("GET", &url, &[], "").await;
         assert_eq!(document.status, 200, "{url}");
-        assert_eq!((document.json()["issuer"].as_str(), document.json()["token_endpoint"].as_str()), (Some(issuer.as_str()), Some(token.as_str())));
+        assert_eq!(
+            (document.json()["issuer"].as_str(), document.json()["token_endpoint"].as_str()),
+            (Some(issuer.as_str()), Some(token.as_str()))
+        );
         let keys = w.kit.call("GET", document.json()["jwks_uri"].as_str().unwrap(), &[], "").await.json();
         assert_eq!(keys["keys"][0]["kty"], "RSA");
     }
@@ -132,9 +166,20 @@ async fn discovery_speaks_under_the_name_that_was_used() {
     assert_eq!(refusal(&unknown), (400, "invalid_tenant".into(), 90002));
     let realm = w.kit.call("GET", &format!("{LOGIN}/common/userrealm/nobody@contoso.example?api-version=1.0"), &[], "").await;
     assert_eq!(realm.json()["account_type"], "Managed");
-    let instance = w.kit.call("GET", &format!("{LOGIN}/common/discovery/instance?api-version=1.1&authorization_endpoint={LOGIN}/common/oauth2/v2.0/authorize"), &[], "").await;
+    let instance = w
+        .kit
+        .call(
+            "GET",
+            &format!("{LOGIN}/common/discovery/instance?api-version=1.1&authorization_endpoint={LOGIN}/common/oauth2/v2.0/authorize"),
+            &[],
+            "",
+        )
+        .await;
     assert_eq!(instance.json()["metadata"][0]["aliases"][0], "login.bleu.localhost");
-    let foreign = w.kit.call("GET", &format!("{LOGIN}/common/discovery/instance?authorization_endpoint=https://login.elsewhere.example/common/"), &[], "").await;
+    let foreign = w
+        .kit
+        .call("GET", &format!("{LOGIN}/common/discovery/instance?authorization_endpoint=https://login.elsewhere.example/common/"), &[], "")
+        .await;
     assert_eq!(refusal(&foreign), (400, "invalid_instance".into(), 50049));
 }
 
@@ -158,14 +203,26 @@ async fn a_program_signs_in_with_its_secret() {
     // HTTP Basic, the tenant's own address, and a managed identity say the same
     let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{CLIENT_SECRET}", w.contoso.client)));
     let url = format!("{LOGIN}/contoso.example/oauth2/v2.0/token");
-    let answer = w.kit.call("POST", &url, &[("authorization", &basic)], form(&[("grant_type", "client_credentials"), ("scope", "https://graph.microsoft.com/.default")])).await;
+    let answer = w
+        .kit
+        .call(
+            "POST",
+            &url,
+            &[("authorization", &basic)],
+            form(&[("grant_type", "client_credentials"), ("scope", "https://graph.microsoft.com/.default")]),
+        )
+        .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let header = format!("{}.{CLIENT_SECRET}", w.contoso.client);
-    let answer = w.kit.call("GET", &format!("{LOGIN}/msi/token?api-version=2019-08-01&resource={ARM}"), &[("x-identity-header", &header)], "").await;
+    let answer =
+        w.kit.call("GET", &format!("{LOGIN}/msi/token?api-version=2019-08-01&resource={ARM}"), &[("x-identity-header", &header)], "").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(answer.json()["expires_on"].as_str().unwrap().parse::<i64>().is_ok());
     w.kit.audit(Some(tenant(0xC0))).await;
 }
+
+/// A form, and the status, code and number that it is refused with.
+type Case<'a> = (&'a [(&'a str, &'a str)], (u16, &'a str, u64));
 
 #[tokio::test]
 async fn refusals_speak_the_dialect() {
@@ -175,23 +232,90 @@ async fn refusals_speak_the_dialect() {
     let scope = format!("{ARM}/.default");
     let stranger = "11111111-1111-1111-1111-111111111111";
     let az = AZ_CLIENT.to_string();
-    let cases: &[(&[(&str, &str)], (u16, &str, u64))] = &[
+    let cases: &[Case<'_>] = &[
         (&[], (400, "invalid_request", 900144)),
         (&[("grant_type", "client_credentials")], (400, "invalid_request", 900144)),
         (&[("grant_type", "magic"), ("client_id", &id)], (400, "unsupported_grant_type", 70003)),
-        (&[("grant_type", "client_credentials"), ("client_id", stranger), ("client_secret", "x"), ("scope", &scope)], (400, "unauthorized_client", 700016)),
-        (&[("grant_type", "client_credentials"), ("client_id", "not-a-guid"), ("client_secret", "x")], (400, "unauthorized_client", 700016)),
+        (
+            &[("grant_type", "client_credentials"), ("client_id", stranger), ("client_secret", "x"), ("scope", &scope)],
+            (400, "unauthorized_client", 700016),
+        ),
+        (
+            &[("grant_type", "client_credentials"), ("client_id", "not-a-guid"), ("client_secret", "x")],
+            (400, "unauthorized_client", 700016),
+        ),
         (&[("grant_type", "client_credentials"), ("client_id", &id), ("scope", &scope)], (401, "invalid_client", 7000218)),
-        (&[("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", "wrong"), ("scope", &scope)], (401, "invalid_client", 7000215)),
-        (&[("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", CLIENT_SECRET), ("scope", "https://elsewhere.example/.default")], (400, "invalid_resource", 500011)),
-        (&[("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", CLIENT_SECRET), ("scope", "https://a/.default https://b/.default")], (400, "invalid_scope", 28000)),
-        (&[("grant_type", "client_credentials"), ("client_id", &id), ("client_assertion", "a.b.c"), ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"), ("scope", &scope)], (401, "invalid_client", 700021)),
-        (&[("grant_type", "password"), ("client_id", &az), ("username", "admin@contoso.example"), ("password", "wrong"), ("scope", &scope)], (400, "invalid_grant", 50126)),
-        (&[("grant_type", "password"), ("client_id", &az), ("username", "nobody@contoso.example"), ("password", "wrong"), ("scope", &scope)], (400, "invalid_grant", 50126)),
-        (&[("grant_type", "password"), ("client_id", &id), ("username", "admin@contoso.example"), ("password", ADMIN_PASSWORD), ("scope", &scope)], (401, "invalid_client", 7000218)),
+        (
+            &[("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", "wrong"), ("scope", &scope)],
+            (401, "invalid_client", 7000215),
+        ),
+        (
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &id),
+                ("client_secret", CLIENT_SECRET),
+                ("scope", "https://elsewhere.example/.default"),
+            ],
+            (400, "invalid_resource", 500011),
+        ),
+        (
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &id),
+                ("client_secret", CLIENT_SECRET),
+                ("scope", "https://a/.default https://b/.default"),
+            ],
+            (400, "invalid_scope", 28000),
+        ),
+        (
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &id),
+                ("client_assertion", "a.b.c"),
+                ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+                ("scope", &scope),
+            ],
+            (401, "invalid_client", 700021),
+        ),
+        (
+            &[
+                ("grant_type", "password"),
+                ("client_id", &az),
+                ("username", "admin@contoso.example"),
+                ("password", "wrong"),
+                ("scope", &scope),
+            ],
+            (400, "invalid_grant", 50126),
+        ),
+        (
+            &[
+                ("grant_type", "password"),
+                ("client_id", &az),
+                ("username", "nobody@contoso.example"),
+                ("password", "wrong"),
+                ("scope", &scope),
+            ],
+            (400, "invalid_grant", 50126),
+        ),
+        (
+            &[
+                ("grant_type", "password"),
+                ("client_id", &id),
+                ("username", "admin@contoso.example"),
+                ("password", ADMIN_PASSWORD),
+                ("scope", &scope),
+            ],
+            (401, "invalid_client", 7000218),
+        ),
         (&[("grant_type", "refresh_token"), ("client_id", &az), ("refresh_token", "nonsense")], (400, "invalid_grant", 70000)),
-        (&[("grant_type", "authorization_code"), ("client_id", &az), ("code", "nonsense"), ("redirect_uri", "http://localhost:1")], (400, "invalid_grant", 70000)),
-        (&[("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("client_id", &az), ("device_code", "nonsense")], (400, "invalid_grant", 70000)),
+        (
+            &[("grant_type", "authorization_code"), ("client_id", &az), ("code", "nonsense"), ("redirect_uri", "http://localhost:1")],
+            (400, "invalid_grant", 70000),
+        ),
+        (
+            &[("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("client_id", &az), ("device_code", "nonsense")],
+            (400, "invalid_grant", 70000),
+        ),
     ];
     for (fields, (status, code, number)) in cases {
         let answer = w.post(&url, fields).await;
@@ -199,12 +323,15 @@ async fn refusals_speak_the_dialect() {
     }
     let twice = w.kit.call("POST", &url, &[], "grant_type=a&grant_type=b").await;
     assert_eq!(refusal(&twice).0, 400);
-    let elsewhere = w.post(&format!("{LOGIN}/{}/oauth2/v2.0/token", tenant(0xEE)), &[("grant_type", "client_credentials"), ("client_id", &id)]).await;
+    let elsewhere =
+        w.post(&format!("{LOGIN}/{}/oauth2/v2.0/token", tenant(0xEE)), &[("grant_type", "client_credentials"), ("client_id", &id)]).await;
     assert_eq!(refusal(&elsewhere), (400, "invalid_tenant".into(), 90002));
     // refusals of a known principal are recorded before the answer; strangers are not
-    let known = w.post(&url, &[("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", "wrong"), ("scope", &scope)]).await;
+    let known =
+        w.post(&url, &[("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", "wrong"), ("scope", &scope)]).await;
     assert!(!known.header("x-bleu-entry").is_empty());
-    let unknown = w.post(&url, &[("grant_type", "client_credentials"), ("client_id", stranger), ("client_secret", "wrong"), ("scope", &scope)]).await;
+    let unknown =
+        w.post(&url, &[("grant_type", "client_credentials"), ("client_id", stranger), ("client_secret", "wrong"), ("scope", &scope)]).await;
     assert!(unknown.header("x-bleu-entry").is_empty());
     w.kit.audit(Some(tenant(0xC0))).await;
 }
@@ -227,9 +354,15 @@ async fn a_session_is_refreshed_and_revoked() {
     let first = w.user_token("Admin@Contoso.example", ADMIN_PASSWORD, &format!("{ARM}/.default")).await.json();
     assert_eq!(first["scope"], format!("{ARM}/user_impersonation {ARM}/.default"));
     let info: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(first["client_info"].as_str().unwrap()).unwrap()).unwrap();
-    assert_eq!((info["uid"].as_str(), info["utid"].as_str()), (Some(w.contoso.admin.to_string().as_str()), Some(tenant(0xC0).to_string().as_str())));
+    assert_eq!(
+        (info["uid"].as_str(), info["utid"].as_str()),
+        (Some(w.contoso.admin.to_string().as_str()), Some(tenant(0xC0).to_string().as_str()))
+    );
     let id = claims(first["id_token"].as_str().unwrap());
-    assert_eq!((id["aud"].as_str(), id["preferred_username"].as_str()), (Some(AZ_CLIENT.to_string().as_str()), Some("admin@contoso.example")));
+    assert_eq!(
+        (id["aud"].as_str(), id["preferred_username"].as_str()),
+        (Some(AZ_CLIENT.to_string().as_str()), Some("admin@contoso.example"))
+    );
     let lifetime = first["expires_in"].as_i64().unwrap();
     assert!((3600..=5400).contains(&lifetime));
 
@@ -237,7 +370,18 @@ async fn a_session_is_refreshed_and_revoked() {
     let az = AZ_CLIENT.to_string();
     let again = |token: String, at: &'static str, client: String| {
         let w = &w;
-        async move { w.post(&format!("{LOGIN}/{at}/oauth2/v2.0/token"), &[("grant_type", "refresh_token"), ("client_id", &client), ("refresh_token", &token), ("scope", "https://graph.microsoft.com/.default")]).await }
+        async move {
+            w.post(
+                &format!("{LOGIN}/{at}/oauth2/v2.0/token"),
+                &[
+                    ("grant_type", "refresh_token"),
+                    ("client_id", &client),
+                    ("refresh_token", &token),
+                    ("scope", "https://graph.microsoft.com/.default"),
+                ],
+            )
+            .await
+        }
     };
     let second = again(refresh.into(), "contoso.example", az.clone()).await;
     assert_eq!(second.status, 200, "{}", second.text());
@@ -252,7 +396,11 @@ async fn a_session_is_refreshed_and_revoked() {
 
     assert_eq!(w.graph("GET", "/me", &access, Value::Null).await.status, 200);
     let missing = w.graph("POST", "/me/sendMail", &access, json!({})).await;
-    assert!(missing.status == 501 && missing.json()["error"]["message"].as_str().unwrap().contains("POST /v1.0/me/sendMail"), "{}", missing.text());
+    assert!(
+        missing.status == 501 && missing.json()["error"]["message"].as_str().unwrap().contains("POST /v1.0/me/sendMail"),
+        "{}",
+        missing.text()
+    );
     let revoked = w.graph("POST", "/users/admin@contoso.example/revokeSignInSessions", &access, json!({})).await;
     assert_eq!(revoked.status, 200, "{}", revoked.text());
     assert_eq!(w.graph("GET", "/me", &access, Value::Null).await.status, 401);
@@ -262,7 +410,10 @@ async fn a_session_is_refreshed_and_revoked() {
     w.kit.clock.advance_seconds(2);
     let fresh = w.user_token("admin@contoso.example", ADMIN_PASSWORD, &format!("{ARM}/.default")).await.json();
     w.kit.clock.advance_seconds(15 * 86_400);
-    assert_eq!(refusal(&again(fresh["refresh_token"].as_str().unwrap().into(), "organizations", az).await), (400, "invalid_grant".into(), 700082));
+    assert_eq!(
+        refusal(&again(fresh["refresh_token"].as_str().unwrap().into(), "organizations", az).await),
+        (400, "invalid_grant".into(), 700082)
+    );
 }
 
 #[tokio::test]
@@ -285,7 +436,11 @@ async fn a_token_opens_one_door_of_its_own_region() {
     assert_eq!(refused("a.b.c", &audiences).kind, Kind::Unauthenticated);
     // signed by us, for a tenant or a principal that is not there
     let mut claims = claims(&token);
-    for (name, value, code) in [("tid", tenant(0xFA).to_string(), "InvalidAuthenticationTokenTenant"), ("oid", ObjectId(uuid::Uuid::nil()).to_string(), "InvalidAuthenticationToken"), ("iss", "https://elsewhere/adfs".into(), "InvalidAuthenticationTokenTenant")] {
+    for (name, value, code) in [
+        ("tid", tenant(0xFA).to_string(), "InvalidAuthenticationTokenTenant"),
+        ("oid", ObjectId(uuid::Uuid::nil()).to_string(), "InvalidAuthenticationToken"),
+        ("iss", "https://elsewhere/adfs".into(), "InvalidAuthenticationTokenTenant"),
+    ] {
         let before = claims[name].clone();
         claims[name] = value.into();
         assert_eq!(refused(&near.credentials().sign_token(&claims).unwrap(), &audiences).code, code, "{name}");
@@ -306,7 +461,8 @@ fn page(answer: &Answer) -> Page {
     let policy = answer.header("content-security-policy");
     assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{policy}");
     let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
-    let flow = answer.text().split("name=\"flow\" value=\"").nth(1).map(|rest| rest.split('"').next().unwrap().to_owned()).unwrap_or_default();
+    let flow =
+        answer.text().split("name=\"flow\" value=\"").nth(1).map(|rest| rest.split('"').next().unwrap().to_owned()).unwrap_or_default();
     Page { cookie, flow }
 }
 
@@ -362,7 +518,14 @@ async fn a_person_signs_in_with_a_browser() {
     let redeem = |verifier: &'static str, redirect: &'static str| {
         let (w, token, az, code) = (&w, &token, &az, &code);
         async move {
-            let fields = [("grant_type", "authorization_code"), ("client_id", az.as_str()), ("code", code.as_str()), ("redirect_uri", redirect), ("code_verifier", verifier), ("client_info", "1")];
+            let fields = [
+                ("grant_type", "authorization_code"),
+                ("client_id", az.as_str()),
+                ("code", code.as_str()),
+                ("redirect_uri", redirect),
+                ("code_verifier", verifier),
+                ("client_info", "1"),
+            ];
             w.post(token, &fields).await
         }
     };
@@ -392,7 +555,18 @@ async fn codes_travel_in_the_address_too_and_expire() {
         let code = location.strip_prefix(&format!("http://localhost:52311{joint}code=")).unwrap().split('&').next().unwrap().to_owned();
         assert!(location.ends_with("&state=s%20t%26"));
         w.kit.clock.advance_seconds(301);
-        let late = w.post(&format!("{LOGIN}/organizations/oauth2/v2.0/token"), &[("grant_type", "authorization_code"), ("client_id", &AZ_CLIENT.to_string()), ("code", &code), ("redirect_uri", "http://localhost:52311"), ("code_verifier", VERIFIER)]).await;
+        let late = w
+            .post(
+                &format!("{LOGIN}/organizations/oauth2/v2.0/token"),
+                &[
+                    ("grant_type", "authorization_code"),
+                    ("client_id", &AZ_CLIENT.to_string()),
+                    ("code", &code),
+                    ("redirect_uri", "http://localhost:52311"),
+                    ("code_verifier", VERIFIER),
+                ],
+            )
+            .await;
         assert_eq!(refusal(&late), (400, "invalid_grant".into(), 70008));
     }
 }
@@ -401,9 +575,14 @@ async fn codes_travel_in_the_address_too_and_expire() {
 async fn errors_go_to_an_address_only_when_it_is_the_clients() {
     let w = world(9).await;
     let good = authorize_url("query");
-    for (from, to) in [("localhost%3A52311", "evil.example"), ("client_id=04", "client_id=14"), ("client_id=04b07795-8ddb-461a-bbee-02f9e1bf7b46&", "")] {
+    for (from, to) in
+        [("localhost%3A52311", "evil.example"), ("client_id=04", "client_id=14"), ("client_id=04b07795-8ddb-461a-bbee-02f9e1bf7b46&", "")]
+    {
         let answer = w.kit.call("GET", &good.replacen(from, to, 1), &[], "").await;
-        assert!(answer.status == 400 && answer.header("location").is_empty() && answer.header("content-type").starts_with("text/html"), "{from}");
+        assert!(
+            answer.status == 400 && answer.header("location").is_empty() && answer.header("content-type").starts_with("text/html"),
+            "{from}"
+        );
     }
     for (from, to, code) in [
         ("response_type=code", "response_type=token", "unsupported_response_type"),
@@ -426,7 +605,10 @@ async fn a_device_is_allowed_from_a_browser() {
     let (user_code, device_code) = (begun["user_code"].as_str().unwrap().to_owned(), begun["device_code"].as_str().unwrap().to_owned());
     assert_eq!(begun["verification_uri"], "https://localhost/devicelogin");
     let token = "https://localhost/adfs/oauth2/token/";
-    let poll = || async { w.post(token, &[("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("client_id", &az), ("device_code", &device_code)]).await };
+    let poll = || async {
+        w.post(token, &[("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("client_id", &az), ("device_code", &device_code)])
+            .await
+    };
     assert_eq!(refusal(&poll().await).1, "authorization_pending");
     assert_eq!(refusal(&poll().await).1, "slow_down");
 
@@ -436,7 +618,8 @@ async fn a_device_is_allowed_from_a_browser() {
     let known = page(&w.post(url, &[("user_code", &user_code.to_lowercase().replace('-', ""))]).await);
     let fields = [("flow", known.flow.as_str()), ("username", "admin@contoso.example"), ("password", "wrong"), ("action", "sign-in")];
     assert_eq!(w.kit.call("POST", url, &[("cookie", &known.cookie)], form(&fields)).await.status, 400);
-    let fields = [("flow", known.flow.as_str()), ("username", "admin@contoso.example"), ("password", ADMIN_PASSWORD), ("action", "sign-in")];
+    let fields =
+        [("flow", known.flow.as_str()), ("username", "admin@contoso.example"), ("password", ADMIN_PASSWORD), ("action", "sign-in")];
     assert_eq!(w.kit.call("POST", url, &[], form(&fields)).await.status, 400, "without the cookie");
     assert_eq!(w.kit.call("POST", url, &[("cookie", &known.cookie)], form(&fields)).await.status, 200);
     w.kit.clock.advance_seconds(5);
@@ -454,7 +637,12 @@ async fn a_device_is_allowed_from_a_browser() {
         if wait == 0 {
             w.kit.call("POST", url, &[("cookie", &known.cookie)], form(&[("flow", &known.flow), ("action", action)])).await;
         }
-        let answer = w.post(&format!("{LOGIN}/common/oauth2/v2.0/token"), &[("grant_type", "device_code"), ("client_id", &az), ("device_code", begun["device_code"].as_str().unwrap())]).await;
+        let answer = w
+            .post(
+                &format!("{LOGIN}/common/oauth2/v2.0/token"),
+                &[("grant_type", "device_code"), ("client_id", &az), ("device_code", begun["device_code"].as_str().unwrap())],
+            )
+            .await;
         assert_eq!(refusal(&answer).1, code);
     }
 }
@@ -484,13 +672,83 @@ async fn a_registered_certificate_signs_in() {
 }
 
 #[tokio::test]
+async fn an_assertion_is_judged_like_a_secret() {
+    let w = world(19).await;
+    // the certificate begins on the day that these tests do
+    w.kit.clock.advance_seconds(86_400);
+    let admin = w.admin_for("https://graph.microsoft.com/.default").await;
+    let (certificate, key) = (include_bytes!("samples/robot.der"), include_bytes!("samples/robot-key.der"));
+    let key = crypto::SigningKey::from_pkcs8(&SecretBytes::new(key.to_vec())).unwrap();
+    let app = w
+        .graph(
+            "POST",
+            "/applications",
+            &admin,
+            json!({"displayName": "robot", "keyCredentials": [{"key": BASE64_STANDARD.encode(certificate)}]}),
+        )
+        .await
+        .json();
+    let app_id = app["appId"].as_str().unwrap();
+    assert_eq!(w.graph("POST", "/servicePrincipals", &admin, json!({"appId": app_id})).await.status, 201);
+    let thumbprint = BASE64_URL_SAFE_NO_PAD.encode(crypto::sha256(certificate));
+    let endpoint = format!("{LOGIN}/adfs/oauth2/token/");
+    let now_s = w.kit.now().seconds();
+    let good = json!({"aud": endpoint, "iss": app_id, "sub": app_id, "nbf": now_s, "exp": now_s + 600, "jti": "1"});
+    let send = |claims: Value, thumbprint: String| {
+        let part = |v: Value| BASE64_URL_SAFE_NO_PAD.encode(v.to_string());
+        let signed = format!("{}.{}", part(json!({"alg": "RS256", "typ": "JWT", "x5t#S256": thumbprint})), part(claims));
+        let assertion = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).unwrap()));
+        let (w, endpoint) = (&w, &endpoint);
+        async move {
+            let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+            let scope = format!("{ARM}/.default");
+            w.post(
+                endpoint,
+                &[
+                    ("grant_type", "client_credentials"),
+                    ("client_id", app_id),
+                    ("client_assertion", &assertion),
+                    ("client_assertion_type", kind),
+                    ("scope", &scope),
+                ],
+            )
+            .await
+        }
+    };
+    let answer = send(good.clone(), thumbprint.clone()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(claims(answer.json()["access_token"].as_str().unwrap())["appidacr"], "2");
+    let unknown = send(good.clone(), BASE64_URL_SAFE_NO_PAD.encode([0; 32])).await;
+    assert_eq!(refusal(&unknown), (401, "invalid_client".into(), 700027));
+    for (name, value, number) in [
+        ("aud", json!("https://elsewhere.example/token"), 50027),
+        ("exp", json!(now_s), 700024),
+        ("exp", json!(now_s + 90_000), 50027),
+        ("nbf", json!(now_s + 900), 50027),
+        ("sub", json!(w.contoso.client.to_string()), 700021),
+        ("iss", json!("somebody"), 50027),
+    ] {
+        let mut bad = good.clone();
+        bad[name] = value;
+        assert_eq!(refusal(&send(bad, thumbprint.clone()).await), (401, "invalid_client".into(), number), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn az_makes_a_service_principal() {
     let w = world(12).await;
     let admin = w.admin_for("https://graph.bleu.localhost/.default").await;
     // az ad sp create-for-rbac, call by call
     let none = w.graph("GET", "/applications?$filter=startswith(displayName,'robot')", &admin, Value::Null).await;
     assert_eq!(none.json()["value"], json!([]));
-    let app = w.graph("POST", "/applications", &admin, json!({"displayName": "robot", "signInAudience": "AzureADMyOrg", "identifierUris": [], "web": {"redirectUris": []}})).await;
+    let app = w
+        .graph(
+            "POST",
+            "/applications",
+            &admin,
+            json!({"displayName": "robot", "signInAudience": "AzureADMyOrg", "identifierUris": [], "web": {"redirectUris": []}}),
+        )
+        .await;
     assert_eq!(app.status, 201, "{}", app.text());
     let app = app.json();
     assert_eq!((&app["passwordCredentials"], &app["keyCredentials"]), (&json!([]), &json!([])));
@@ -499,7 +757,14 @@ async fn az_makes_a_service_principal() {
     assert_eq!(principal.status, 201, "{}", principal.text());
     let again = w.graph("POST", "/servicePrincipals", &admin, json!({"appId": app_id})).await;
     assert_eq!((again.status, again.json()["error"]["code"].as_str()), (409, Some("Request_MultipleObjectsWithSameKeyValue")));
-    let secret = w.graph("POST", &format!("/applications/{id}/addPassword"), &admin, json!({"passwordCredential": {"displayName": "rbac", "endDateTime": "2027-11-24T00:00:00Z"}})).await;
+    let secret = w
+        .graph(
+            "POST",
+            &format!("/applications/{id}/addPassword"),
+            &admin,
+            json!({"passwordCredential": {"displayName": "rbac", "endDateTime": "2027-11-24T00:00:00Z"}}),
+        )
+        .await;
     assert_eq!(secret.status, 200, "{}", secret.text());
     let (text, key_id) = (secret.json()["secretText"].as_str().unwrap().to_owned(), secret.json()["keyId"].as_str().unwrap().to_owned());
     let filter = wire::percent_encode(&format!("servicePrincipalNames/any(c:c eq '{app_id}')"), b"");
@@ -508,7 +773,18 @@ async fn az_makes_a_service_principal() {
     assert_eq!(found["value"][0]["@odata.type"], "#microsoft.graph.servicePrincipal");
     let token = |secret: String| {
         let (w, app_id) = (&w, app_id);
-        async move { w.post(&format!("{LOGIN}/adfs/oauth2/token/"), &[("grant_type", "client_credentials"), ("client_id", app_id), ("client_secret", &secret), ("scope", "https://graph.microsoft.com/.default")]).await }
+        async move {
+            w.post(
+                &format!("{LOGIN}/adfs/oauth2/token/"),
+                &[
+                    ("grant_type", "client_credentials"),
+                    ("client_id", app_id),
+                    ("client_secret", &secret),
+                    ("scope", "https://graph.microsoft.com/.default"),
+                ],
+            )
+            .await
+        }
     };
     let signed_in = token(text.clone()).await;
     assert_eq!(signed_in.status, 200, "{}", signed_in.text());
@@ -528,7 +804,10 @@ async fn az_makes_a_service_principal() {
     let object = principal.json()["id"].as_str().unwrap().to_owned();
     let other = w.graph("POST", &format!("/servicePrincipals/{object}/addPassword"), &admin, json!({})).await.json();
     assert_eq!(token(other["secretText"].as_str().unwrap().into()).await.status, 200);
-    assert_eq!(w.graph("POST", &format!("/servicePrincipals/{object}/removePassword"), &admin, json!({"keyId": other["keyId"]})).await.status, 204);
+    assert_eq!(
+        w.graph("POST", &format!("/servicePrincipals/{object}/removePassword"), &admin, json!({"keyId": other["keyId"]})).await.status,
+        204
+    );
     assert_eq!(token(other["secretText"].as_str().unwrap().into()).await.status, 401);
     // disabled, then gone with its application
     assert_eq!(w.graph("PATCH", &format!("/servicePrincipals/{object}"), &admin, json!({"accountEnabled": false})).await.status, 204);
@@ -548,7 +827,12 @@ async fn people_and_groups_come_and_go() {
     assert_eq!(created.status, 201, "{}", created.text());
     assert!(!created.text().contains("long enough"));
     assert_eq!(w.graph("POST", "/users", &admin, anna.clone()).await.status, 400, "the name is taken");
-    for (name, value) in [("userPrincipalName", json!("anna@elsewhere.example")), ("userPrincipalName", json!("an na@contoso.example")), ("passwordProfile", json!({"password": "short"})), ("isGod", json!(true))] {
+    for (name, value) in [
+        ("userPrincipalName", json!("anna@elsewhere.example")),
+        ("userPrincipalName", json!("an na@contoso.example")),
+        ("passwordProfile", json!({"password": "short"})),
+        ("isGod", json!(true)),
+    ] {
         let mut bad = anna.clone();
         bad["userPrincipalName"] = "berta@contoso.example".into();
         bad[name] = value;
@@ -568,9 +852,20 @@ async fn people_and_groups_come_and_go() {
     let first = w.graph("GET", "/users?$top=1", &admin, Value::Null).await.json();
     let next = first["@odata.nextLink"].as_str().unwrap().strip_prefix(&format!("{GRAPH}/v1.0")).unwrap().to_owned();
     let second = w.graph("GET", &next, &admin, Value::Null).await.json();
-    assert!(second["value"].as_array().unwrap().len() == 1 && second.get("@odata.nextLink").is_none() && second["value"][0]["id"] != first["value"][0]["id"]);
+    assert!(
+        second["value"].as_array().unwrap().len() == 1
+            && second.get("@odata.nextLink").is_none()
+            && second["value"][0]["id"] != first["value"][0]["id"]
+    );
 
-    let group = w.graph("POST", "/groups", &admin, json!({"displayName": "g", "mailNickname": "g", "mailEnabled": false, "securityEnabled": true, "groupTypes": []})).await;
+    let group = w
+        .graph(
+            "POST",
+            "/groups",
+            &admin,
+            json!({"displayName": "g", "mailNickname": "g", "mailEnabled": false, "securityEnabled": true, "groupTypes": []}),
+        )
+        .await;
     assert_eq!(group.status, 201, "{}", group.text());
     let group = group.json()["id"].as_str().unwrap().to_owned();
     let reference = json!({"@odata.id": format!("{GRAPH}/v1.0/directoryObjects/{id}")});
@@ -581,12 +876,29 @@ async fn people_and_groups_come_and_go() {
     assert_eq!(in_group(&w), 2);
     let check = w.graph("POST", &format!("/directoryObjects/{id}/checkMemberGroups"), &admin, json!({"groupIds": [group, id]})).await;
     assert_eq!(check.json()["value"], json!([group]));
-    assert_eq!(w.graph("POST", "/users/anna@contoso.example/getMemberGroups", &admin, json!({"securityEnabledOnly": true})).await.json()["value"], json!([group]));
-    let both = w.graph("POST", "/directoryObjects/getByIds", &admin, json!({"ids": [group, id, "11111111-1111-1111-1111-111111111111"], "types": ["user", "group", "servicePrincipal"]})).await.json();
-    assert_eq!(both["value"].as_array().unwrap().iter().map(|o| o["@odata.type"].as_str().unwrap()).collect::<Vec<_>>(), ["#microsoft.graph.group", "#microsoft.graph.user"]);
+    assert_eq!(
+        w.graph("POST", "/users/anna@contoso.example/getMemberGroups", &admin, json!({"securityEnabledOnly": true})).await.json()["value"],
+        json!([group])
+    );
+    let both = w
+        .graph(
+            "POST",
+            "/directoryObjects/getByIds",
+            &admin,
+            json!({"ids": [group, id, "11111111-1111-1111-1111-111111111111"], "types": ["user", "group", "servicePrincipal"]}),
+        )
+        .await
+        .json();
+    assert_eq!(
+        both["value"].as_array().unwrap().iter().map(|o| o["@odata.type"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["#microsoft.graph.group", "#microsoft.graph.user"]
+    );
 
     // a new password, then no account at all
-    assert_eq!(w.graph("PATCH", &format!("/users/{id}"), &admin, json!({"passwordProfile": {"password": "another long one"}})).await.status, 204);
+    assert_eq!(
+        w.graph("PATCH", &format!("/users/{id}"), &admin, json!({"passwordProfile": {"password": "another long one"}})).await.status,
+        204
+    );
     assert_eq!(refusal(&w.user_token("anna@contoso.example", "a long enough one", "https://graph.microsoft.com/.default").await).2, 50126);
     assert_eq!(w.graph("PATCH", &format!("/users/{id}"), &admin, json!({"accountEnabled": false})).await.status, 204);
     assert_eq!(refusal(&w.user_token("anna@contoso.example", "another long one", "https://graph.microsoft.com/.default").await).2, 50057);
@@ -605,7 +917,12 @@ async fn two_tenants_do_not_see_each_other() {
     let admin = w.admin_for("https://graph.microsoft.com/.default").await;
     let users = w.graph("GET", "/users", &admin, Value::Null).await;
     assert!(users.text().contains("admin@contoso.example") && !users.text().contains("fabrikam"));
-    for path in [format!("/users/{}", fabrikam.admin), "/users/admin@fabrikam.example".into(), format!("/servicePrincipals/{}", fabrikam.client_object), format!("/directoryObjects/{}", fabrikam.admin)] {
+    for path in [
+        format!("/users/{}", fabrikam.admin),
+        "/users/admin@fabrikam.example".into(),
+        format!("/servicePrincipals/{}", fabrikam.client_object),
+        format!("/directoryObjects/{}", fabrikam.admin),
+    ] {
         assert_eq!(w.graph("GET", &path, &admin, Value::Null).await.status, 404, "{path}");
     }
     assert_eq!(w.graph("DELETE", &format!("/users/{}", fabrikam.admin), &admin, Value::Null).await.status, 404);
@@ -613,12 +930,81 @@ async fn two_tenants_do_not_see_each_other() {
     assert_eq!(both.json()["value"], json!([]));
     // a client of one at the address of the other
     let id = fabrikam.client.to_string();
-    let answer = w.post(&format!("{LOGIN}/contoso.example/oauth2/v2.0/token"), &[("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", CLIENT_SECRET), ("scope", "https://graph.microsoft.com/.default")]).await;
+    let answer = w
+        .post(
+            &format!("{LOGIN}/contoso.example/oauth2/v2.0/token"),
+            &[
+                ("grant_type", "client_credentials"),
+                ("client_id", &id),
+                ("client_secret", CLIENT_SECRET),
+                ("scope", "https://graph.microsoft.com/.default"),
+            ],
+        )
+        .await;
     assert_eq!(refusal(&answer), (400, "unauthorized_client".into(), 700016));
     let az = AZ_CLIENT.to_string();
-    let answer = w.post(&format!("{LOGIN}/contoso.example/oauth2/v2.0/token"), &[("grant_type", "password"), ("client_id", &az), ("username", "admin@fabrikam.example"), ("password", ADMIN_PASSWORD)]).await;
+    let answer = w
+        .post(
+            &format!("{LOGIN}/contoso.example/oauth2/v2.0/token"),
+            &[("grant_type", "password"), ("client_id", &az), ("username", "admin@fabrikam.example"), ("password", ADMIN_PASSWORD)],
+        )
+        .await;
     assert_eq!(refusal(&answer), (400, "invalid_grant".into(), 50126));
     w.kit.audit(Some(tenant(0xFA))).await;
+    w.kit.audit(Some(tenant(0xC0))).await;
+}
+
+#[tokio::test]
+async fn an_application_of_one_tenant_gets_no_token_for_a_user_of_another() {
+    let w = world(17).await;
+    seed(&w.kit.region("identity"), &new_tenant(0xFA, "fabrikam")).await.unwrap();
+    let admin = w.admin_for("https://graph.microsoft.com/.default").await;
+    let app = w
+        .graph(
+            "POST",
+            "/applications",
+            &admin,
+            json!({"displayName": "trap", "isFallbackPublicClient": true, "publicClient": {"redirectUris": ["http://localhost"]}}),
+        )
+        .await
+        .json();
+    let app_id = app["appId"].as_str().unwrap();
+    assert_eq!(w.graph("POST", "/servicePrincipals", &admin, json!({"appId": app_id})).await.status, 201);
+    let sign_in = |name: &'static str| {
+        let w = &w;
+        async move {
+            w.post(
+                &format!("{LOGIN}/common/oauth2/v2.0/token"),
+                &[
+                    ("grant_type", "password"),
+                    ("client_id", app_id),
+                    ("username", name),
+                    ("password", ADMIN_PASSWORD),
+                    ("scope", "https://graph.microsoft.com/.default"),
+                ],
+            )
+            .await
+        }
+    };
+    assert_eq!(sign_in("admin@contoso.example").await.status, 200);
+    assert_eq!(refusal(&sign_in("admin@fabrikam.example").await), (400, "unauthorized_client".into(), 700016));
+    for bad in ["javascript://x", "http://evil.example/cb"] {
+        let body = json!({"publicClient": {"redirectUris": [bad]}});
+        assert_eq!(w.graph("PATCH", &format!("/applications/{}", app["id"].as_str().unwrap()), &admin, body).await.status, 400);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_does_not_fill_the_record() {
+    let w = world(18).await;
+    let id = w.contoso.client.to_string();
+    let mut recorded = 0;
+    for _ in 0..30 {
+        let refused = w.post(&format!("{LOGIN}/adfs/oauth2/token"), &[("grant_type", "client_credentials"), ("client_id", &id)]).await;
+        assert_eq!(refusal(&refused), (401, "invalid_client".into(), 7000218));
+        recorded += usize::from(!refused.header("x-bleu-entry").is_empty());
+    }
+    assert_eq!(recorded, 20);
     w.kit.audit(Some(tenant(0xC0))).await;
 }
 
@@ -643,7 +1029,11 @@ async fn a_stranger_is_refused_at_every_row_of_the_directory() {
     let w = world(16).await;
     let mut asked = 0;
     for (namespace, row) in w.kit.gateway.operations().filter(|(n, _)| *n == "microsoft.directory") {
-        let path = row.path.replace("{id}", "11111111-1111-1111-1111-111111111111").replace("{call+}", "x/y").replace("{member}", "11111111-1111-1111-1111-111111111111");
+        let path = row
+            .path
+            .replace("{id}", "11111111-1111-1111-1111-111111111111")
+            .replace("{call+}", "x/y")
+            .replace("{member}", "11111111-1111-1111-1111-111111111111");
         let answer = w.kit.call(row.method.as_str(), &format!("{GRAPH}{path}"), &[], "").await;
         assert_eq!(answer.status, 401, "{namespace} {row:?}");
         assert!(answer.json()["error"]["code"].is_string());

@@ -322,7 +322,13 @@ mod tests {
         ] {
             assert!(fits(yes), "{yes}");
         }
-        for no in ["displayName eq 'x'", "servicePrincipalNames/any(c:c eq 'x')", "displayName/any(c:c eq 'x')", "accountEnabled eq 'true'", "mailNickname eq 'h' or mailNickname eq 'g' and mail eq 'm'"] {
+        for no in [
+            "displayName eq 'x'",
+            "servicePrincipalNames/any(c:c eq 'x')",
+            "displayName/any(c:c eq 'x')",
+            "accountEnabled eq 'true'",
+            "mailNickname eq 'h' or mailNickname eq 'g' and mail eq 'm'",
+        ] {
             assert!(!fits(no), "{no}");
         }
     }
@@ -332,9 +338,29 @@ mod tests {
         let deep = "(".repeat(40) + "a eq 1" + &")".repeat(40);
         let long = format!("a eq '{}'", "x".repeat(FILTER_BYTES_MAX));
         for bad in [
-            "", "a", "a eq", "eq 'a'", "a eq 'b", "a eq b", "a gt 1", "a eq 1 1", "a eq 1 and", "(a eq 1", "a eq 1)", "startswith(a)",
-            "contains(a,'b')", "a/any(x:y eq 1)", "a/any(x:x/any(y:y eq 1))", "a/any(x eq 1)", "a;b", "a/ eq 1", "a eq 1 or or b eq 2",
-            "a/b/c/d/e/f/g/h/i eq 1", "not", &deep, &long,
+            "",
+            "a",
+            "a eq",
+            "eq 'a'",
+            "a eq 'b",
+            "a eq b",
+            "a gt 1",
+            "a eq 1 1",
+            "a eq 1 and",
+            "(a eq 1",
+            "a eq 1)",
+            "startswith(a)",
+            "contains(a,'b')",
+            "a/any(x:y eq 1)",
+            "a/any(x:x/any(y:y eq 1))",
+            "a/any(x eq 1)",
+            "a;b",
+            "a/ eq 1",
+            "a eq 1 or or b eq 2",
+            "a/b/c/d/e/f/g/h/i eq 1",
+            "not",
+            &deep,
+            &long,
         ] {
             let error = Filter::parse(bad).unwrap_err();
             assert_eq!((error.code.as_ref(), error.target.as_deref()), ("Request_BadRequest", Some("$filter")), "{bad}");

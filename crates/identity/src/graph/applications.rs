@@ -49,10 +49,11 @@ async fn new_application(call: &Asked, body: Body, near: &Neighbours) -> Result<
         batch = replace_certificates(near, batch, app, &mut all, &certificates)?;
     }
     let application = Object::new(id, now, &all);
-    let batch = batch
-        .absent(APPLICATIONS, application.name())
-        .put(APPLICATIONS, application.name(), &application)
-        .put(APPLICATION_BY_CLIENT_ID, app.to_string(), &ClientIndex { application: id });
+    let batch = batch.absent(APPLICATIONS, application.name()).put(APPLICATIONS, application.name(), &application).put(
+        APPLICATION_BY_CLIENT_ID,
+        app.to_string(),
+        &ClientIndex { application: id },
+    );
     Ok(Change { batch, status: StatusCode::CREATED, body: Some(entity(&call.head, APPLICATION, application.show(APPLICATION)?)) })
 }
 
@@ -71,10 +72,17 @@ fn check_addresses(sent: &Map<String, Value>) -> Result<()> {
     for platform in ["web", "spa", "publicClient"] {
         let uris = sent.get(platform).and_then(|p| p.get("redirectUris"));
         let Some(uris) = uris.filter(|u| !u.is_null()) else { continue };
-        let all = uris.as_array().filter(|all| all.len() <= 256).ok_or_else(|| bad_request("A list of at most 256 addresses is needed.").at("redirectUris"))?;
+        let all = uris
+            .as_array()
+            .filter(|all| all.len() <= 256)
+            .ok_or_else(|| bad_request("A list of at most 256 addresses is needed.").at("redirectUris"))?;
         for uri in all {
             if !uri.as_str().is_some_and(|uri| is_address(uri, platform == "publicClient")) {
-                return Err(bad_request(format!("'{}' is not an address that codes may be sent to.", uri.as_str().unwrap_or("?").escape_debug())).at("redirectUris"));
+                return Err(bad_request(format!(
+                    "'{}' is not an address that codes may be sent to.",
+                    uri.as_str().unwrap_or("?").escape_debug()
+                ))
+                .at("redirectUris"));
             }
         }
     }
@@ -90,11 +98,13 @@ fn is_address(uri: &str, public: bool) -> bool {
         let refused = ["javascript", "data", "vbscript", "file", "blob", "about", "http", "https", "ftp", "ws", "wss"];
         s.len() >= 3 && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b)) && !refused.contains(&s)
     };
-    printable && !host.contains('@') && match scheme {
-        "https" => !host_name.is_empty(),
-        "http" => matches!(host_name, "localhost" | "127.0.0.1" | "[::1]"),
-        other => public && own_scheme(other),
-    }
+    printable
+        && !host.contains('@')
+        && match scheme {
+            "https" => !host_name.is_empty(),
+            "http" => matches!(host_name, "localhost" | "127.0.0.1" | "[::1]"),
+            other => public && own_scheme(other),
+        }
 }
 
 /// The list `keyCredentials` as sent replaces the one before: entries with a `key` are new certificates, entries with
@@ -117,7 +127,8 @@ fn replace_certificates(near: &Neighbours, mut batch: Batch, app: AppId, all: &m
         let key: String = key.chars().filter(|c| !c.is_ascii_whitespace()).collect();
         let der = BASE64_STANDARD.decode(key).map_err(|_| wrong("'key' is not base64"))?;
         // some clients send the PEM text, in base64 once more
-        let certificate = ClientCertificate::from_der(&der).or_else(|_| ClientCertificate::from_pem(&der)).map_err(|why| wrong(&why.to_string()))?;
+        let certificate =
+            ClientCertificate::from_der(&der).or_else(|_| ClientCertificate::from_pem(&der)).map_err(|why| wrong(&why.to_string()))?;
         let key_id = ObjectId::random(&*near.chance).to_string();
         let thumbprint: String = certificate.sha1_thumbprint().iter().map(|b| format!("{b:02X}")).collect();
         kept.push(json!({
@@ -181,7 +192,11 @@ fn forget_credentials(batch: Batch, app: AppId, properties: &Map<String, Value>)
 }
 
 fn client_id(properties: &Map<String, Value>) -> Result<AppId> {
-    properties.get("appId").and_then(Value::as_str).and_then(|id| id.parse().ok()).ok_or_else(|| Error::internal("an application without a client id"))
+    properties
+        .get("appId")
+        .and_then(Value::as_str)
+        .and_then(|id| id.parse().ok())
+        .ok_or_else(|| Error::internal("an application without a client id"))
 }
 
 /// The Azure command's client is the region's: with other addresses or a secret it would be somebody else's.
@@ -205,9 +220,11 @@ async fn gone_application(call: &Asked, permit: &Permit<Write>, near: &Neighbour
     let app = client_id(&all)?;
     refuse_reserved(app)?;
     let name = found.value.name();
-    let mut batch = Batch::new().is(APPLICATIONS, &name, found.version).delete(APPLICATIONS, &name).delete(APPLICATION_BY_CLIENT_ID, app.to_string());
+    let mut batch =
+        Batch::new().is(APPLICATIONS, &name, found.version).delete(APPLICATIONS, &name).delete(APPLICATION_BY_CLIENT_ID, app.to_string());
     batch = forget_credentials(batch, app, &all);
-    let principals: Vec<ObjectId> = near.facts(|f| f.service_principals(app).iter().filter(|p| p.tenant == tenant).map(|p| p.object).collect());
+    let principals: Vec<ObjectId> =
+        near.facts(|f| f.service_principals(app).iter().filter(|p| p.tenant == tenant).map(|p| p.object).collect());
     for principal in principals {
         if let Some(object) = permit.data().get::<Object>(SERVICE_PRINCIPALS, row_name(principal)).await? {
             batch = forget_credentials(batch.is(SERVICE_PRINCIPALS, row_name(principal), object.version), app, &object.value.properties()?);
@@ -234,11 +251,14 @@ async fn new_password(kind: ObjectKind, call: &Asked, body: Body, permit: &Permi
     refuse_reserved(app)?;
     let mut list = all.get("passwordCredentials").and_then(Value::as_array).cloned().unwrap_or_default();
     if list.len() >= CREDENTIALS_MAX {
-        return Err(bad_request(format!("An application has at most {CREDENTIALS_MAX} secrets. Remove one first.")).at("passwordCredential"));
+        return Err(
+            bad_request(format!("An application has at most {CREDENTIALS_MAX} secrets. Remove one first.")).at("passwordCredential")
+        );
     }
     let now = near.clock.now();
     let ends = secret_end(&asked, now)?;
-    let display_name: String = asked.get("displayName").and_then(Value::as_str).unwrap_or_default().chars().filter(|c| !c.is_control()).take(120).collect();
+    let display_name: String =
+        asked.get("displayName").and_then(Value::as_str).unwrap_or_default().chars().filter(|c| !c.is_control()).take(120).collect();
     let secret = crypto::random_secret_text(&*near.chance, 30);
     let credential = password_credential(near, SecretBytes::from(secret.clone()), Some(ends), 3).await?;
     let key_id = ObjectId::random(&*near.chance).to_string();
@@ -301,13 +321,23 @@ pub(super) async fn create_principal(_: Arc<super::Graph>, call: Call, permit: P
 async fn new_principal(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
     let mut sent = properties(PRINCIPAL, body).await?;
     let text = need(&sent, "appId")?.to_owned();
-    let missing = || Error::invalid("Request_BadRequest", format!("The appId '{}' of the service principal does not reference a valid application object.", text.escape_debug())).at("appId");
+    let missing = || {
+        Error::invalid(
+            "Request_BadRequest",
+            format!("The appId '{}' of the service principal does not reference a valid application object.", text.escape_debug()),
+        )
+        .at("appId")
+    };
     let app: AppId = text.parse().map_err(|_| missing())?;
     let tenant = tenant_of(permit)?;
     let index = permit.data().get::<ClientIndex>(APPLICATION_BY_CLIENT_ID, app.to_string()).await?.ok_or_else(missing)?.value;
     let application = permit.data().get::<Object>(APPLICATIONS, row_name(index.application)).await?.ok_or_else(missing)?;
     if near.facts(|f| f.service_principals(app).iter().any(|p| p.tenant == tenant)) {
-        return Err(Error::new(Kind::Conflict, "Request_MultipleObjectsWithSameKeyValue", format!("The service principal cannot be created because one for the appId '{app}' already exists.")));
+        return Err(Error::new(
+            Kind::Conflict,
+            "Request_MultipleObjectsWithSameKeyValue",
+            format!("The service principal cannot be created because one for the appId '{app}' already exists."),
+        ));
     }
     sent.remove("appId");
     refuse_passwords(sent.remove("passwordCredentials"))?;
@@ -396,12 +426,28 @@ mod tests {
 
     #[test]
     fn codes_go_only_to_addresses_that_cannot_run() {
-        for (uri, public) in [("https://app.example/cb?x=1", false), ("http://localhost:5000/cb", false), ("http://127.0.0.1", false), ("msal1234://auth", true), ("com.example.app://cb", true)] {
+        for (uri, public) in [
+            ("https://app.example/cb?x=1", false),
+            ("http://localhost:5000/cb", false),
+            ("http://127.0.0.1", false),
+            ("msal1234://auth", true),
+            ("com.example.app://cb", true),
+        ] {
             assert!(is_address(uri, public), "{uri}");
         }
         for (uri, public) in [
-            ("http://app.example/cb", false), ("javascript://x/%0aalert(1)", true), ("data://x", true), ("https://a.example/#f", false), ("https://a.example/\"x", false),
-            ("https://", false), ("msal1234://auth", false), ("https://user@evil.example/", false), ("http://localhost@evil.example/", false), ("HTTPS://a.example", true), ("https://a b", false), ("", false),
+            ("http://app.example/cb", false),
+            ("javascript://x/%0aalert(1)", true),
+            ("data://x", true),
+            ("https://a.example/#f", false),
+            ("https://a.example/\"x", false),
+            ("https://", false),
+            ("msal1234://auth", false),
+            ("https://user@evil.example/", false),
+            ("http://localhost@evil.example/", false),
+            ("HTTPS://a.example", true),
+            ("https://a b", false),
+            ("", false),
         ] {
             assert!(!is_address(uri, public), "{uri}");
         }

@@ -115,7 +115,9 @@ pub(super) async fn json(body: Body) -> Result<Map<String, Value>> {
 fn object(bytes: &[u8]) -> Result<Map<String, Value>> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),
-        _ => Err(bad_request("Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.")),
+        _ => Err(bad_request(
+            "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.",
+        )),
     }
 }
 
@@ -134,7 +136,11 @@ fn check(kind: ObjectKind, sent: Map<String, Value>) -> Result<Map<String, Value
         }
         let Some((_, shape)) = known.iter().find(|(known, _)| *known == name) else {
             let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-            return Err(bad_request(format!("Property '{name}' does not exist on type '{}', or is not built in this version.", kind.odata_type())).at(name));
+            return Err(bad_request(format!(
+                "Property '{name}' does not exist on type '{}', or is not built in this version.",
+                kind.odata_type()
+            ))
+            .at(name));
         };
         if !fits(*shape, &value) {
             return Err(bad_request(format!("Invalid value specified for property '{name}' of resource '{}'.", kind.odata_type())).at(name));
@@ -145,7 +151,8 @@ fn check(kind: ObjectKind, sent: Map<String, Value>) -> Result<Map<String, Value
 }
 
 fn fits(shape: Shape, value: &Value) -> bool {
-    let text = |v: &Value| v.as_str().is_some_and(|t| t.chars().count() <= TEXT_CHARS_MAX && !t.chars().any(|c| c.is_control() && c != '\n'));
+    let text =
+        |v: &Value| v.as_str().is_some_and(|t| t.chars().count() <= TEXT_CHARS_MAX && !t.chars().any(|c| c.is_control() && c != '\n'));
     match shape {
         Text => text(value),
         Flag => value.is_boolean(),
@@ -182,7 +189,10 @@ mod tests {
     #[test]
     fn properties_have_a_name_and_a_shape() {
         let check = |value: Value| check(ObjectKind::User, value.as_object().unwrap().clone());
-        assert_eq!(check(json!({"displayName": "Anna", "jobTitle": null, "@odata.type": "x", "onPremisesImmutableId": null})).unwrap().len(), 1);
+        assert_eq!(
+            check(json!({"displayName": "Anna", "jobTitle": null, "@odata.type": "x", "onPremisesImmutableId": null})).unwrap().len(),
+            1
+        );
         for (bad, target) in [
             (json!({"displayName": 7}), "displayName"),
             (json!({"accountEnabled": "true"}), "accountEnabled"),

@@ -27,7 +27,9 @@ async fn new_group(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neig
     let mut sent = properties(GROUP, body).await?;
     let display_name = need(&sent, "displayName")?.to_owned();
     need(&sent, "mailNickname")?;
-    if sent.get("mailEnabled") == Some(&Value::Bool(true)) || sent.get("groupTypes").and_then(Value::as_array).is_some_and(|t| !t.is_empty()) {
+    if sent.get("mailEnabled") == Some(&Value::Bool(true))
+        || sent.get("groupTypes").and_then(Value::as_array).is_some_and(|t| !t.is_empty())
+    {
         return Err(Error::not_implemented("A group with mail or dynamic membership").at("groupTypes"));
     }
     if sent.get("securityEnabled") != Some(&Value::Bool(true)) {
@@ -101,7 +103,10 @@ pub(super) async fn add_member(_: Arc<super::Graph>, call: Call, permit: Permit<
 
 async fn new_member(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
     let sent = read_json(body).await?;
-    let reference = sent.get("@odata.id").and_then(Value::as_str).ok_or_else(|| bad_request("A value is required for property '@odata.id' of the resource.").at("@odata.id"))?;
+    let reference = sent
+        .get("@odata.id")
+        .and_then(Value::as_str)
+        .ok_or_else(|| bad_request("A value is required for property '@odata.id' of the resource.").at("@odata.id"))?;
     let member: ObjectId = member_of(reference).ok_or_else(|| bad_request("Invalid object identifier.").at("@odata.id"))?;
     let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value.id;
     let tenant = tenant_of(permit)?;
@@ -151,7 +156,10 @@ pub(super) async fn check_groups(_: Arc<super::Graph>, call: Call, permit: Permi
 
 async fn groups_among(call: &Asked, body: Body, permit: &Permit<Read>, near: &Neighbours) -> Result<Value> {
     let sent = read_json(body).await?;
-    let wanted = sent.get("groupIds").and_then(Value::as_array).ok_or_else(|| bad_request("A value is required for parameter 'groupIds'.").at("groupIds"))?;
+    let wanted = sent
+        .get("groupIds")
+        .and_then(Value::as_array)
+        .ok_or_else(|| bad_request("A value is required for parameter 'groupIds'.").at("groupIds"))?;
     let wanted: Vec<String> = wanted.iter().take(MEMBERS_MAX).filter_map(Value::as_str).map(str::to_lowercase).collect();
     let found: Vec<String> = groups_of(call, permit, near)?.into_iter().filter(|g| wanted.contains(g)).collect();
     Ok(answer::with_context(format!("{}/$metadata#Collection(Edm.String)", home(&call.head)), json!({ "value": found })))
@@ -161,7 +169,8 @@ async fn groups_among(call: &Asked, body: Body, permit: &Permit<Read>, near: &Ne
 pub(super) async fn all_groups(_: Arc<super::Graph>, call: Call, permit: Permit<Read>, near: Neighbours) -> Result<Reply> {
     let (asked, _) = Asked::of(call);
     let found = groups_of(&asked, &permit, &near);
-    let shown = found.map(|ids| answer::with_context(format!("{}/$metadata#Collection(Edm.String)", home(&asked.head)), json!({ "value": ids })));
+    let shown =
+        found.map(|ids| answer::with_context(format!("{}/$metadata#Collection(Edm.String)", home(&asked.head)), json!({ "value": ids })));
     answer::read(permit, shown).await
 }
 

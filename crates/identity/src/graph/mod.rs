@@ -37,6 +37,7 @@ impl Service for Graph {
         "microsoft.directory"
     }
 
+    #[rustfmt::skip] // a table: one row a line
     fn operations(self: Arc<Self>) -> Operations {
         use ObjectKind::{Application, Group, ServicePrincipal, User};
         Operations::of(self)
@@ -100,7 +101,10 @@ impl Service for Graph {
         let headers = response.headers_mut();
         headers.insert("content-type", HeaderValue::from_static("application/json; charset=utf-8"));
         if error.kind == Kind::Unauthenticated {
-            let challenge = format!("Bearer realm=\"\", authorization_uri=\"{}/common/oauth2/v2.0/authorize\", error=\"invalid_token\"", crate::urls::sign_in_of(&head.urls, &head.host));
+            let challenge = format!(
+                "Bearer realm=\"\", authorization_uri=\"{}/common/oauth2/v2.0/authorize\", error=\"invalid_token\"",
+                crate::urls::sign_in_of(&head.urls, &head.host)
+            );
             if let Ok(challenge) = HeaderValue::from_str(&challenge) {
                 headers.insert("www-authenticate", challenge);
             }
@@ -125,7 +129,9 @@ fn odata_error(head: &Head, error: &Error) -> Value {
         Kind::NotFound => ("Request_ResourceNotFound", error.message.as_str()),
         Kind::Internal => ("generalException", error.message.as_str()),
         Kind::Unavailable => ("serviceNotAvailable", error.message.as_str()),
-        Kind::Conflict if !error.code.starts_with("Request_") => ("Directory_ConcurrencyViolation", "The object was changed at the same time. Try again."),
+        Kind::Conflict if !error.code.starts_with("Request_") => {
+            ("Directory_ConcurrencyViolation", "The object was changed at the same time. Try again.")
+        }
         _ => (error.code.as_ref(), error.message.as_str()),
     };
     let request = head.origin.request.to_string();
@@ -146,7 +152,11 @@ fn bad_request(message: impl Into<String>) -> Error {
 
 fn not_found(id: &str) -> Error {
     let id: String = id.chars().filter(|c| !c.is_control()).take(200).collect();
-    Error::new(Kind::NotFound, "Request_ResourceNotFound", format!("Resource '{id}' does not exist or one of its queried reference-property objects are not present."))
+    Error::new(
+        Kind::NotFound,
+        "Request_ResourceNotFound",
+        format!("Resource '{id}' does not exist or one of its queried reference-property objects are not present."),
+    )
 }
 
 #[cfg(test)]

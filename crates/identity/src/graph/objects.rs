@@ -35,12 +35,19 @@ impl Options {
                 "$select" => options.select = value.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).take(100).collect(),
                 "$top" => {
                     let top = value.parse().ok().filter(|top| (1..=TOP_MAX).contains(top));
-                    options.top = top.ok_or_else(|| bad_request(format!("Invalid page size specified: '{value}'. Must be between 1 and {TOP_MAX} inclusive.")).at("$top"))?;
+                    options.top = top.ok_or_else(|| {
+                        bad_request(format!("Invalid page size specified: '{value}'. Must be between 1 and {TOP_MAX} inclusive."))
+                            .at("$top")
+                    })?;
                 }
-                "$skiptoken" => options.from = Some(value.parse().map_err(|_| bad_request("The skip token is not valid.").at("$skiptoken"))?),
+                "$skiptoken" => {
+                    options.from = Some(value.parse().map_err(|_| bad_request("The skip token is not valid.").at("$skiptoken"))?)
+                }
                 // the count of a page says nothing that the page does not
                 "$count" => {}
-                other if other.starts_with('$') => return Err(Error::not_implemented(format!("The query option '{other}'")).at(other.to_owned())),
+                other if other.starts_with('$') => {
+                    return Err(Error::not_implemented(format!("The query option '{other}'")).at(other.to_owned()));
+                }
                 _ => {}
             }
         }
@@ -63,7 +70,13 @@ impl Options {
 
     /// The address of the page that begins at `next`.
     fn next_link(&self, head: &Head, next: &str) -> String {
-        let mut pairs: Vec<String> = head.query.0.iter().filter(|(n, _)| n != "$skiptoken").map(|(n, v)| format!("{}={}", wire::percent_encode(n, b"$"), wire::percent_encode(v, b""))).collect();
+        let mut pairs: Vec<String> = head
+            .query
+            .0
+            .iter()
+            .filter(|(n, _)| n != "$skiptoken")
+            .map(|(n, v)| format!("{}={}", wire::percent_encode(n, b"$"), wire::percent_encode(v, b"")))
+            .collect();
         pairs.push(format!("$skiptoken={next}"));
         format!("{}{}?{}", home(head).trim_end_matches("/v1.0"), head.raw_path, pairs.join("&"))
     }
@@ -184,7 +197,9 @@ pub(super) async fn by_ids(_: Arc<super::Graph>, call: Call, permit: Permit<Read
 
 async fn each_of(call: Call, permit: &Permit<Read>, near: &Neighbours) -> Result<Vec<Value>> {
     let sent = body::json(call.body).await?;
-    let texts = |name: &str| sent.get(name).and_then(Value::as_array).map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>());
+    let texts = |name: &str| {
+        sent.get(name).and_then(Value::as_array).map(|all| all.iter().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>())
+    };
     let ids = texts("ids").ok_or_else(|| bad_request("A value is required for parameter 'ids'.").at("ids"))?;
     if ids.len() > IDS_MAX {
         return Err(bad_request(format!("At most {IDS_MAX} ids can be asked for.")).at("ids"));
@@ -240,7 +255,10 @@ mod tests {
         head.host = "graph.bleu.localhost".into();
         head.raw_path = "/v1.0/users".into();
         head.query = Query::parse("$filter=a%20eq%20'b%26'&$skiptoken=x").unwrap();
-        assert_eq!(Options::default().next_link(&head, "00"), "https://graph.bleu.localhost:8443/v1.0/users?$filter=a%20eq%20%27b%26%27&$skiptoken=00");
+        assert_eq!(
+            Options::default().next_link(&head, "00"),
+            "https://graph.bleu.localhost:8443/v1.0/users?$filter=a%20eq%20%27b%26%27&$skiptoken=00"
+        );
     }
 
     #[test]

@@ -38,11 +38,17 @@ async fn new_user(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neigh
     let upn = need(&sent, "userPrincipalName")?.to_owned();
     let display_name = need(&sent, "displayName")?.to_owned();
     need(&sent, "mailNickname")?;
-    let enabled = sent.get("accountEnabled").and_then(Value::as_bool).ok_or_else(|| bad_request("A value is required for property 'accountEnabled' of the resource.").at("accountEnabled"))?;
+    let enabled = sent
+        .get("accountEnabled")
+        .and_then(Value::as_bool)
+        .ok_or_else(|| bad_request("A value is required for property 'accountEnabled' of the resource.").at("accountEnabled"))?;
     check_upn(&upn, tenant, near)?;
-    let password = new_password(&mut sent, &upn)?.ok_or_else(|| bad_request("A value is required for property 'passwordProfile' of the resource.").at("passwordProfile"))?;
+    let password = new_password(&mut sent, &upn)?
+        .ok_or_else(|| bad_request("A value is required for property 'passwordProfile' of the resource.").at("passwordProfile"))?;
     if near.facts(|f| f.user_by_name(&upn).is_some()) {
-        return Err(bad_request("Another object with the same value for property userPrincipalName already exists.").at("userPrincipalName"));
+        return Err(
+            bad_request("Another object with the same value for property userPrincipalName already exists.").at("userPrincipalName")
+        );
     }
     sent.entry("userType").or_insert_with(|| "Member".into());
     let credential = password_credential(near, password, None, 0).await?;
@@ -66,7 +72,9 @@ fn check_upn(upn: &str, tenant: TenantId, near: &Neighbours) -> Result<()> {
         return wrong("Property userPrincipalName is invalid.");
     }
     if near.facts(|f| f.tenant_by_domain(domain)) != Some(tenant) {
-        return wrong("The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain names in your organization.");
+        return wrong(
+            "The domain portion of the userPrincipalName property is invalid. You must use one of the verified domain names in your organization.",
+        );
     }
     Ok(())
 }
@@ -80,7 +88,10 @@ fn new_password(sent: &mut Map<String, Value>, upn: &str) -> Result<Option<Secre
             return Err(Error::not_implemented(format!("'{flag}': true")).at(flag));
         }
     }
-    let password = profile.get("password").and_then(Value::as_str).ok_or_else(|| bad_request("A password is required in 'passwordProfile'.").at("passwordProfile"))?;
+    let password = profile
+        .get("password")
+        .and_then(Value::as_str)
+        .ok_or_else(|| bad_request("A password is required in 'passwordProfile'.").at("passwordProfile"))?;
     check_password(password, upn)?;
     Ok(Some(SecretBytes::from(password.to_owned())))
 }
@@ -142,7 +153,11 @@ async fn gone_user(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> R
         return Err(Error::new(Kind::Invalid, "Request_BadRequest", "You cannot delete the account that you are signed in with."));
     }
     let upn = fact_of(near, id)?.upn.unwrap_or_default().to_lowercase();
-    let batch = Batch::new().is(USERS, row_name(id), found.version).delete(USERS, row_name(id)).delete_credential(&id.to_string(), PASSWORD).remove_fact(Fact::name_key(UPN_ZONE, &upn));
+    let batch = Batch::new()
+        .is(USERS, row_name(id), found.version)
+        .delete(USERS, row_name(id))
+        .delete_credential(&id.to_string(), PASSWORD)
+        .remove_fact(Fact::name_key(UPN_ZONE, &upn));
     Ok(Change::none(forget_principal(near, batch, tenant, id)))
 }
 
@@ -168,7 +183,11 @@ async fn revoked(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> Res
     // tokens count whole seconds: the ones of this second end too
     let fact = Directory { tokens_valid_from: near.clock.now().plus_seconds(1), ..fact_of(near, found.value.id)? };
     let body = answer::with_context(format!("{}/$metadata#Edm.Boolean", answer::home(&call.head)), json!({ "value": true }));
-    Ok(Change { batch: Batch::new().exists(USERS, found.value.name()).put_fact(Fact::Principal(fact)), status: StatusCode::OK, body: Some(body) })
+    Ok(Change {
+        batch: Batch::new().exists(USERS, found.value.name()).put_fact(Fact::Principal(fact)),
+        status: StatusCode::OK,
+        body: Some(body),
+    })
 }
 
 #[cfg(test)]
@@ -181,7 +200,12 @@ mod tests {
         assert!(new_password(&mut sent, "a@b").unwrap().is_some());
         assert!(!sent.contains_key("passwordProfile"));
         assert!(new_password(&mut sent, "a@b").unwrap().is_none());
-        for bad in [json!({}), json!({"password": "short"}), json!({"password": 7}), json!({"password": "correct horse battery", "forceChangePasswordNextSignIn": true})] {
+        for bad in [
+            json!({}),
+            json!({"password": "short"}),
+            json!({"password": 7}),
+            json!({"password": "correct horse battery", "forceChangePasswordNextSignIn": true}),
+        ] {
             let mut sent = crate::directory::into_map(json!({ "passwordProfile": bad.clone() }));
             assert!(new_password(&mut sent, "a@b").is_err(), "{bad}");
         }

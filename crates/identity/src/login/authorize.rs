@@ -71,7 +71,8 @@ pub(super) struct Code {
 impl Code {
     /// Errors `invalid_grant`: AADSTS70000 not ours, AADSTS70008 expired.
     pub(super) fn open(near: &Neighbours, text: &str) -> Result<Code> {
-        let code: Code = open(near, CODE, text).ok_or_else(|| invalid_grant("AADSTS70000: The provided value for the code is not valid."))?;
+        let code: Code =
+            open(near, CODE, text).ok_or_else(|| invalid_grant("AADSTS70000: The provided value for the code is not valid."))?;
         if near.clock.now() > code.issued.plus_seconds(CODE_S) {
             return Err(expired());
         }
@@ -80,7 +81,9 @@ impl Code {
 }
 
 pub(super) fn expired() -> Error {
-    invalid_grant("AADSTS70008: The provided authorization code or refresh token has expired. Send a new interactive authorization request.")
+    invalid_grant(
+        "AADSTS70008: The provided authorization code or refresh token has expired. Send a new interactive authorization request.",
+    )
 }
 
 /// Codes that were redeemed and have not expired.
@@ -126,13 +129,18 @@ pub(super) async fn show(login: Arc<Login>, call: Call, public: Public, near: Ne
         Err(error) => return Ok(refused(public.receipt(), &language, &error)),
     };
     let mode = mode(&form);
-    let back = Back { redirect_uri: &redirect_uri, state: form.get("state"), mode: *mode.as_ref().unwrap_or(&Mode::Query), language: &language };
+    let back =
+        Back { redirect_uri: &redirect_uri, state: form.get("state"), mode: *mode.as_ref().unwrap_or(&Mode::Query), language: &language };
     let (wish, challenge) = match judge(&login, head, &form, &client).and_then(|both| mode.map(|_| both)) {
         Ok(both) => both,
         Err(error) => return Ok(back.error(public.receipt(), &error.code, &error.message)),
     };
     if form.get("prompt") == Some("none") {
-        return Ok(back.error(public.receipt(), "login_required", "AADSTS50058: Session information is not sufficient for single-sign-on."));
+        return Ok(back.error(
+            public.receipt(),
+            "login_required",
+            "AADSTS50058: Session information is not sufficient for single-sign-on.",
+        ));
     }
     let cookie = page::cookie(head).unwrap_or_else(|| crypto::random_secret_text(&*near.chance, 24));
     let flow = Flow {
@@ -152,7 +160,15 @@ pub(super) async fn show(login: Arc<Login>, call: Call, public: Public, near: Ne
 }
 
 fn page_of(flow: &Flow, head: &Head, sealed: &str, user_name: &str, wrong: Option<Text>) -> String {
-    page::sign_in(&SignInForm { language: &flow.language, client: &flow.client_name, path: &head.raw_path, flow: sealed, user_name, wrong, device: false })
+    page::sign_in(&SignInForm {
+        language: &flow.language,
+        client: &flow.client_name,
+        path: &head.raw_path,
+        flow: sealed,
+        user_name,
+        wrong,
+        device: false,
+    })
 }
 
 fn refused(receipt: Receipt, language: &str, error: &Error) -> Reply {
@@ -196,7 +212,9 @@ fn judge(login: &Login, head: &Head, form: &Form, client: &Client) -> Result<(Wi
     }
     let challenge = challenge(form)?;
     if challenge.is_none() && client.public {
-        return Err(invalid_request("AADSTS9002325: Proof Key for Code Exchange is required for cross-origin or public authorization code redemption."));
+        return Err(invalid_request(
+            "AADSTS9002325: Proof Key for Code Exchange is required for cross-origin or public authorization code redemption.",
+        ));
     }
     Ok((login.wish(head, form)?, challenge))
 }
@@ -220,7 +238,7 @@ pub(super) async fn sign_in(login: Arc<Login>, call: Call, public: Public, near:
     let authority = Authority::of(&near, head.params.get("tenant"))?;
     let detail = format!("browser by {} for {}", flow.client, flow.wish.resource);
     let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
-    match signed_in(&near, &authority, flow.client, name, password, &detail).await? {
+    match signed_in(&login, &near, &authority, flow.client, name, password, &detail).await? {
         SignedIn::Yes(user, receipt) => {
             let code = Code {
                 id: crypto::random_secret_text(&*near.chance, 16),
@@ -251,7 +269,15 @@ pub(super) enum SignedIn {
 }
 
 /// Checks name and password of a page, and records both outcomes.
-pub(super) async fn signed_in(near: &Neighbours, authority: &Authority, client: AppId, name: &str, password: &str, detail: &str) -> Result<SignedIn> {
+pub(super) async fn signed_in(
+    login: &Login,
+    near: &Neighbours,
+    authority: &Authority,
+    client: AppId,
+    name: &str,
+    password: &str,
+    detail: &str,
+) -> Result<SignedIn> {
     let mut known = None;
     match check_user(near, authority, name, password, |user| known = Some(user.clone())).await {
         Ok(user) => {
@@ -261,8 +287,10 @@ pub(super) async fn signed_in(near: &Neighbours, authority: &Authority, client: 
         Err(error) if error.kind == Kind::Internal => Err(error),
         Err(error) => {
             let receipt = match &known {
-                Some(user) => Some(record(near, user, client, Outcome { result: Ended::Refused, ..Outcome::failed(&error) }, detail).await?),
-                None => None,
+                Some(user) if login.records_refusal(user.object, near.clock.now()) => {
+                    Some(record(near, user, client, Outcome { result: Ended::Refused, ..Outcome::failed(&error) }, detail).await?)
+                }
+                _ => None,
             };
             let text = if error.message.starts_with("AADSTS50053") { page::LOCKED } else { page::WRONG };
             Ok(SignedIn::No(text, receipt))

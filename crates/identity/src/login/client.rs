@@ -54,7 +54,9 @@ impl Presented {
         let secret = form.get("client_secret").map(str::to_owned).or(basic.map(|(_, secret)| secret)).map(SecretBytes::from);
         let assertion = form.get("client_assertion").map(str::to_owned);
         if assertion.is_some() && form.get("client_assertion_type") != Some(ASSERTION_TYPE) {
-            return Err(invalid_request(format!("AADSTS900144: The request body must contain the following parameter: 'client_assertion_type' = '{ASSERTION_TYPE}'.")));
+            return Err(invalid_request(format!(
+                "AADSTS900144: The request body must contain the following parameter: 'client_assertion_type' = '{ASSERTION_TYPE}'."
+            )));
         }
         Ok(Presented { app, secret, assertion })
     }
@@ -68,7 +70,9 @@ impl Presented {
     pub(crate) async fn prove(self, near: &Neighbours, authority: &str, tenant: TenantId) -> Result<Proof> {
         let app = self.app;
         if let Some(assertion) = self.assertion {
-            let named = crypto::jwt::parse_assertion(&assertion).ok().and_then(|t| Some(t.unverified_claims().get("sub")?.as_str()?.parse::<AppId>()));
+            let named = crypto::jwt::parse_assertion(&assertion)
+                .ok()
+                .and_then(|t| Some(t.unverified_claims().get("sub")?.as_str()?.parse::<AppId>()));
             if !matches!(named, Some(Ok(named)) if named == app) {
                 return Err(invalid_client("AADSTS700021: Client assertion application identifier doesn't match 'client_id' parameter."));
             }
@@ -84,7 +88,9 @@ impl Presented {
             });
         }
         let Some(secret) = self.secret else {
-            return Err(invalid_client("AADSTS7000218: The request body must contain the following parameter: 'client_assertion' or 'client_secret'."));
+            return Err(invalid_client(
+                "AADSTS7000218: The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+            ));
         };
         let checked = near.credentials().check_secret(tenant, holder_of(app), secret).await?;
         checked.map(|_| Proof::Secret).map_err(|why| match why {
@@ -115,7 +121,9 @@ pub(crate) fn service_principal(near: &Neighbours, authority: &Authority, app: A
         found.retain(|sp| sp.tenant == tenant);
     }
     if found.len() > 1 {
-        return Err(invalid_request("AADSTS50059: No tenant-identifying information found: the application is in several tenants. Use the tenant's own sign-in address."));
+        return Err(invalid_request(
+            "AADSTS50059: No tenant-identifying information found: the application is in several tenants. Use the tenant's own sign-in address.",
+        ));
     }
     found.pop().ok_or_else(|| unknown_application(&app.to_string(), &authority.segment))
 }
@@ -150,8 +158,11 @@ impl Client {
     }
 
     fn of(app: AppId, properties: &Map<String, Value>) -> Client {
-        let uris = |platform: &str| properties.get(platform).and_then(|p| p.get("redirectUris")).and_then(Value::as_array).cloned().unwrap_or_default();
-        let redirects = ["web", "publicClient", "spa"].into_iter().flat_map(uris).filter_map(|uri| uri.as_str().map(str::to_owned)).collect();
+        let uris = |platform: &str| {
+            properties.get(platform).and_then(|p| p.get("redirectUris")).and_then(Value::as_array).cloned().unwrap_or_default()
+        };
+        let redirects =
+            ["web", "publicClient", "spa"].into_iter().flat_map(uris).filter_map(|uri| uri.as_str().map(str::to_owned)).collect();
         let fallback = properties.get("isFallbackPublicClient").and_then(Value::as_bool).unwrap_or(false);
         let public = fallback || !uris("publicClient").is_empty() || !uris("spa").is_empty();
         let name = properties.get("displayName").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -190,16 +201,32 @@ mod tests {
     #[test]
     fn redirects_are_exact_but_for_the_port_of_loopback() {
         let az = azure_command();
-        for yes in ["http://localhost:8400", "http://localhost:52311", "http://localhost", "http://localhost:1/", "http://127.0.0.1:8400/"] {
+        for yes in ["http://localhost:8400", "http://localhost:52311", "http://localhost", "http://localhost:1/", "http://127.0.0.1:8400/"]
+        {
             assert!(az.may_redirect_to(yes), "{yes}");
         }
         for no in [
-            "https://localhost:8400", "http://localhost:8400/x", "http://localhost:8400@evil.example", "http://localhost.evil.example:8400", "http://localhost:84000000",
-            "http://localhost:", "http://evil.example", "http://localhost:8400?x=1", "http://localhost:8400#x", "HTTP://localhost:8400", "", "javascript:alert(1)",
+            "https://localhost:8400",
+            "http://localhost:8400/x",
+            "http://localhost:8400@evil.example",
+            "http://localhost.evil.example:8400",
+            "http://localhost:84000000",
+            "http://localhost:",
+            "http://evil.example",
+            "http://localhost:8400?x=1",
+            "http://localhost:8400#x",
+            "HTTP://localhost:8400",
+            "",
+            "javascript:alert(1)",
         ] {
             assert!(!az.may_redirect_to(no), "{no}");
         }
-        let web = Client::of(AZ_CLIENT, json!({"displayName": "w", "web": {"redirectUris": ["https://app.example/cb", "http://localhost:5000/cb"]}}).as_object().unwrap());
+        let web = Client::of(
+            AZ_CLIENT,
+            json!({"displayName": "w", "web": {"redirectUris": ["https://app.example/cb", "http://localhost:5000/cb"]}})
+                .as_object()
+                .unwrap(),
+        );
         assert!(!web.public);
         assert!(web.may_redirect_to("https://app.example/cb"));
         assert!(!web.may_redirect_to("https://app.example/cb/"));

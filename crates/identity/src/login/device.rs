@@ -69,7 +69,11 @@ impl Devices {
         self.by_device_code.retain(|_, p| p.expires >= now);
         let of_peer = self.by_device_code.values().filter(|p| p.peer == pending.peer).count();
         if self.by_device_code.len() >= PENDING_MAX || of_peer >= PENDING_PER_PEER_MAX {
-            return Err(Error::new(Kind::Throttled, "temporarily_unavailable", "AADSTS90055: Too many sign-ins are pending. Try again later."));
+            return Err(Error::new(
+                Kind::Throttled,
+                "temporarily_unavailable",
+                "AADSTS90055: Too many sign-ins are pending. Try again later.",
+            ));
         }
         self.by_device_code.insert(device_code, pending);
         Ok(())
@@ -96,7 +100,8 @@ impl Devices {
     /// Error of RFC 8628 section 3.5 until the user decided.
     fn poll(&mut self, device_code: &str, client: AppId, now: Timestamp) -> Result<Granted> {
         let pending = self.by_device_code.get_mut(device_code).filter(|p| p.client == client);
-        let pending = pending.ok_or_else(|| invalid_grant("AADSTS70000: The provided value for the device code is not valid, or was already used."))?;
+        let pending = pending
+            .ok_or_else(|| invalid_grant("AADSTS70000: The provided value for the device code is not valid, or was already used."))?;
         if pending.expires < now {
             return Err(Error::invalid("expired_token", "AADSTS70020: The device code has expired. Start again."));
         }
@@ -114,7 +119,10 @@ impl Devices {
         if too_soon {
             return Err(Error::invalid("slow_down", format!("AADSTS70021: Ask at most once in {INTERVAL_S} seconds.")));
         }
-        Err(Error::invalid("authorization_pending", "AADSTS70016: OAuth 2.0 device flow error. Authorization is pending. Continue polling."))
+        Err(Error::invalid(
+            "authorization_pending",
+            "AADSTS70016: OAuth 2.0 device flow error. Authorization is pending. Continue polling.",
+        ))
     }
 }
 
@@ -228,13 +236,20 @@ fn typed(login: &Login, head: &Head, form: &Form, public: Public, near: &Neighbo
     let mut devices = login.devices();
     let Some(pending) = devices.waiting(&code, now) else {
         let too_many = devices.guessed(head.origin.peer, now);
-        let (status, wrong) = if too_many { (StatusCode::TOO_MANY_REQUESTS, page::TOO_MANY_CODES) } else { (StatusCode::BAD_REQUEST, page::UNKNOWN_CODE) };
+        let (status, wrong) =
+            if too_many { (StatusCode::TOO_MANY_REQUESTS, page::TOO_MANY_CODES) } else { (StatusCode::BAD_REQUEST, page::UNKNOWN_CODE) };
         return page::reply(public.receipt(), status, &page::code(language, &head.raw_path, "", Some(wrong)), FormAction::Here, None);
     };
     let client = pending.client_name.clone();
     // an address that guessed too much learns nothing from a code that fits
     if devices.guesses.get(&head.origin.peer).is_some_and(|(minute, count)| *minute == now.seconds() / 60 && *count > GUESSES_MAX) {
-        return page::reply(public.receipt(), StatusCode::TOO_MANY_REQUESTS, &page::code(language, &head.raw_path, "", Some(page::TOO_MANY_CODES)), FormAction::Here, None);
+        return page::reply(
+            public.receipt(),
+            StatusCode::TOO_MANY_REQUESTS,
+            &page::code(language, &head.raw_path, "", Some(page::TOO_MANY_CODES)),
+            FormAction::Here,
+            None,
+        );
     }
     let cookie = page::cookie(head).unwrap_or_else(|| crypto::random_secret_text(&*near.chance, 24));
     let flow = Flow { user_code: code, cookie: crypto::sha256(cookie.as_bytes()), expires: now.plus_seconds(LIFE_S) };
@@ -246,15 +261,28 @@ fn device_page(head: &Head, language: &str, client: &str, flow: &str, user_name:
     page::sign_in(&SignInForm { language, client, path: &head.raw_path, flow, user_name, wrong, device: true })
 }
 
-async fn decided(login: &Login, head: &Head, form: &Form, sealed: &str, public: Public, near: &Neighbours, language: &str) -> Result<Reply> {
+async fn decided(
+    login: &Login,
+    head: &Head,
+    form: &Form,
+    sealed: &str,
+    public: Public,
+    near: &Neighbours,
+    language: &str,
+) -> Result<Reply> {
     let now = near.clock.now();
     let cookie = page::cookie(head).map(|c| crypto::sha256(c.as_bytes()));
     let stale = |public: Public| {
         let html = page::message(language, page::NOT_POSSIBLE, page::STALE.of(language));
         page::reply(public.receipt(), StatusCode::BAD_REQUEST, &html, FormAction::Nowhere, None)
     };
-    let Some(flow) = open::<Flow>(near, FLOW, sealed).filter(|f| f.expires >= now && Some(f.cookie) == cookie) else { return Ok(stale(public)) };
-    let found = login.devices().waiting(&flow.user_code, now).map(|p| (p.client, p.client_name.clone(), p.authority.clone(), p.wish.resource.clone()));
+    let Some(flow) = open::<Flow>(near, FLOW, sealed).filter(|f| f.expires >= now && Some(f.cookie) == cookie) else {
+        return Ok(stale(public));
+    };
+    let found = login
+        .devices()
+        .waiting(&flow.user_code, now)
+        .map(|p| (p.client, p.client_name.clone(), p.authority.clone(), p.wish.resource.clone()));
     let Some((client, client_name, authority, resource)) = found else { return Ok(stale(public)) };
     if form.get("action") != Some("sign-in") {
         if let Some(pending) = login.devices().waiting(&flow.user_code, now) {
@@ -265,7 +293,7 @@ async fn decided(login: &Login, head: &Head, form: &Form, sealed: &str, public: 
     }
     let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
     let detail = format!("device code by {client} for {resource}");
-    match signed_in(near, &authority, client, name, password, &detail).await? {
+    match signed_in(login, near, &authority, client, name, password, &detail).await? {
         SignedIn::Yes(user, receipt) => {
             if let Some(pending) = login.devices().waiting(&flow.user_code, now) {
                 pending.state = State::Granted { tenant: user.tenant, user: user.object, at: now };
@@ -313,7 +341,8 @@ mod tests {
         assert_eq!(code(devices.poll("d", client, at(1))), "slow_down");
         assert_eq!(code(devices.poll("d", client, at(6))), "authorization_pending");
         assert_eq!(code(devices.poll("d", client, at(LIFE_S + 1))), "expired_token");
-        devices.waiting("BCDF-GHJK", at(7)).unwrap().state = State::Granted { tenant: TenantId(uuid::Uuid::nil()), user: ObjectId(uuid::Uuid::nil()), at: at(7) };
+        devices.waiting("BCDF-GHJK", at(7)).unwrap().state =
+            State::Granted { tenant: TenantId(uuid::Uuid::nil()), user: ObjectId(uuid::Uuid::nil()), at: at(7) };
         assert_eq!(devices.poll("d", client, at(8)).unwrap().wish.resource, "https://r");
         assert!(devices.waiting("BCDF-GHJK", at(8)).is_none());
         devices.add("e".into(), pending("BCDF-GHJL", None), at(8)).unwrap();

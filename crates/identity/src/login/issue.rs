@@ -49,7 +49,12 @@ impl Login {
         let resource = scope.resource.unwrap_or(graph);
         if !self.is_askable(&head.urls, &resource) {
             let shown: String = resource.chars().filter(|c| !c.is_control()).take(200).collect();
-            return Err(Error::invalid("invalid_resource", format!("AADSTS500011: The resource principal named '{shown}' was not found in this region. It is no service of this region, or it is spelt differently.")));
+            return Err(Error::invalid(
+                "invalid_resource",
+                format!(
+                    "AADSTS500011: The resource principal named '{shown}' was not found in this region. It is no service of this region, or it is spelt differently."
+                ),
+            ));
         }
         Ok(Wish { resource, openid: scope.openid, offline_access: scope.offline_access, nonce: form.get("nonce").map(str::to_owned) })
     }
@@ -179,14 +184,21 @@ pub(crate) struct Refresh {
 
 impl Refresh {
     fn of(grant: &Grant<'_>, now: Timestamp) -> Refresh {
-        Refresh { tenant: grant.principal.tenant, user: grant.principal.object, client: grant.client, session_start: grant.session_start, issued: now }
+        Refresh {
+            tenant: grant.principal.tenant,
+            user: grant.principal.object,
+            client: grant.client,
+            session_start: grant.session_start,
+            issued: now,
+        }
     }
     fn seal(&self, near: &Neighbours) -> String {
         seal(near, REFRESH, self)
     }
     /// Errors `invalid_grant`: AADSTS70000 not ours, AADSTS700082 unused for too long, AADSTS50078 the session is over.
     pub(crate) fn open(near: &Neighbours, text: &str) -> Result<Refresh> {
-        let refresh: Refresh = open(near, REFRESH, text).ok_or_else(|| crate::dialect::invalid_grant("AADSTS70000: Provided grant is invalid or malformed."))?;
+        let refresh: Refresh = open(near, REFRESH, text)
+            .ok_or_else(|| crate::dialect::invalid_grant("AADSTS70000: Provided grant is invalid or malformed."))?;
         let now = near.clock.now();
         if now > refresh.issued.plus_seconds(REFRESH_IDLE_S) {
             return Err(crate::dialect::invalid_grant("AADSTS700082: The refresh token has expired due to inactivity. Sign in again."));
@@ -235,7 +247,9 @@ pub(crate) fn check_verifier(challenge: &str, verifier: &str) -> Result<()> {
     if well_formed && crypto::equal(digest.as_bytes(), challenge.as_bytes()) {
         return Ok(());
     }
-    Err(crate::dialect::invalid_grant("AADSTS501481: The Code_Verifier does not match the code_challenge supplied in the authorization request."))
+    Err(crate::dialect::invalid_grant(
+        "AADSTS501481: The Code_Verifier does not match the code_challenge supplied in the authorization request.",
+    ))
 }
 
 /// The challenge of an authorization request. Errors `invalid_request`: another method than S256, another length.
@@ -265,7 +279,11 @@ mod tests {
         let form = |text: &str| Form::parse(text.as_bytes()).unwrap();
         assert_eq!(challenge(&form("")).unwrap(), None);
         assert!(challenge(&form(&format!("code_challenge={challenge_text}&code_challenge_method=S256"))).unwrap().is_some());
-        for bad in [format!("code_challenge={challenge_text}"), format!("code_challenge={challenge_text}&code_challenge_method=plain"), "code_challenge=x&code_challenge_method=S256".into()] {
+        for bad in [
+            format!("code_challenge={challenge_text}"),
+            format!("code_challenge={challenge_text}&code_challenge_method=plain"),
+            "code_challenge=x&code_challenge_method=S256".into(),
+        ] {
             assert!(challenge(&form(&bad)).is_err(), "{bad}");
         }
     }

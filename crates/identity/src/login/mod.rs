@@ -22,11 +22,12 @@ mod token;
 
 use crate::dialect::{oauth_error, unknown_tenant};
 use crate::urls::{base_of, is_ours};
-use base::{AppId, Error, Result, TenantId};
+use base::{AppId, Error, ObjectId, Result, TenantId, Timestamp};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 use service::{Call, Door, Head, Neighbours, Operations, Public, Reply, Service, Target, Urls};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use trust::{Caller, Directory, Outcome, Receipt, SignIn};
 
@@ -37,13 +38,34 @@ pub struct Login {
     devices: Mutex<device::Devices>,
     codes: Mutex<authorize::UsedCodes>,
     process: OnceLock<String>,
+    /// Refusals recorded of each principal: the minute and how many.
+    refusals: Mutex<HashMap<ObjectId, (i64, u32)>>,
 }
+
+/// Refusals of one principal that are recorded in a minute, each in an entry of its own. A stranger who knows a name
+/// must not be able to fill the record: what comes beyond is tallied like any stranger's.
+const REFUSALS_A_MINUTE: u32 = 20;
 
 impl Login {
     /// `services`: everything a token may be asked for (their audiences; [`Service::audiences`]).
     pub fn new(services: &[Arc<dyn Service>]) -> Login {
         let doors = services.iter().flat_map(|s| s.clone().operations().doors.into_iter().map(move |d| (s.clone(), d.name))).collect();
-        Login { doors, devices: Mutex::default(), codes: Mutex::default(), process: OnceLock::new() }
+        Login { doors, devices: Mutex::default(), codes: Mutex::default(), process: OnceLock::new(), refusals: Mutex::default() }
+    }
+
+    /// Counts a refusal of a known principal. True when it has an entry of its own.
+    pub(crate) fn records_refusal(&self, who: ObjectId, now: Timestamp) -> bool {
+        let minute = now.seconds() / 60;
+        let mut refusals = self.refusals.lock().unwrap_or_else(|e| e.into_inner());
+        if refusals.len() > 10_000 {
+            refusals.retain(|_, (at, _)| *at == minute);
+        }
+        let entry = refusals.entry(who).or_insert((minute, 0));
+        if entry.0 != minute {
+            *entry = (minute, 0);
+        }
+        entry.1 += 1;
+        entry.1 <= REFUSALS_A_MINUTE
     }
 
     /// True for the audiences of the region's doors, and for the region's own addresses.
@@ -57,6 +79,7 @@ impl Service for Login {
         "bleu.login"
     }
 
+    #[rustfmt::skip] // a table: one row a line
     fn operations(self: Arc<Self>) -> Operations {
         Operations::of(self)
             .on(Door::control("login", &["login"]), |_, _, _, _| Ok(Target::of(base::ResourceId::region())))
@@ -249,5 +272,11 @@ async fn instance(_: Arc<Login>, call: Call, public: Public, near: Neighbours) -
 /// There is no session to end: each sign-in asks for the password. Tokens end by themselves or by revocation.
 async fn sign_out(_: Arc<Login>, call: Call, public: Public, _: Neighbours) -> Result<Reply> {
     let language = page::language(&call.head, None);
-    Ok(page::reply(public.receipt(), http::StatusCode::OK, &page::message(&language, page::SIGNED_OUT, ""), page::FormAction::Nowhere, None))
+    Ok(page::reply(
+        public.receipt(),
+        http::StatusCode::OK,
+        &page::message(&language, page::SIGNED_OUT, ""),
+        page::FormAction::Nowhere,
+        None,
+    ))
 }

@@ -17,7 +17,8 @@ const ACCESS_FOR: Text = Text { en: "to continue to", fr: "pour continuer vers" 
 const CONTINUE: Text = Text { en: "Continue", fr: "Continuer" };
 pub(super) const RETURNING: Text = Text { en: "Signed in. Returning to the application…", fr: "Connecté. Retour à l’application…" };
 pub(super) const NOT_POSSIBLE: Text = Text { en: "Sign-in is not possible", fr: "La connexion n’est pas possible" };
-pub(super) const WRONG: Text = Text { en: "The user name or the password is wrong.", fr: "Le nom d’utilisateur ou le mot de passe est incorrect." };
+pub(super) const WRONG: Text =
+    Text { en: "The user name or the password is wrong.", fr: "Le nom d’utilisateur ou le mot de passe est incorrect." };
 pub(super) const LOCKED: Text = Text { en: "Too many wrong attempts. Try again later.", fr: "Trop de tentatives. Réessayez plus tard." };
 pub(super) const STALE: Text = Text {
     en: "This page is too old, or was opened in another browser. Start again from the application.",
@@ -26,14 +27,18 @@ pub(super) const STALE: Text = Text {
 pub(super) const DEVICE: Text = Text { en: "Sign in on another device", fr: "Connexion sur un autre appareil" };
 const CODE: Text = Text { en: "Code shown on your device", fr: "Code affiché sur votre appareil" };
 pub(super) const UNKNOWN_CODE: Text = Text { en: "This code is not known or has expired.", fr: "Ce code est inconnu ou a expiré." };
-pub(super) const TOO_MANY_CODES: Text = Text { en: "Too many wrong codes. Wait a minute.", fr: "Trop de codes erronés. Attendez une minute." };
+pub(super) const TOO_MANY_CODES: Text =
+    Text { en: "Too many wrong codes. Wait a minute.", fr: "Trop de codes erronés. Attendez une minute." };
 const WARNING: Text = Text {
     en: "Go on only if you started this sign-in yourself, on a device you trust. Nobody else may give you a code.",
     fr: "Continuez seulement si vous avez lancé vous-même cette connexion, sur un appareil de confiance. Personne d’autre ne doit vous donner un code.",
 };
 const ALLOW: Text = Text { en: "Sign in and allow", fr: "Se connecter et autoriser" };
 const REFUSE: Text = Text { en: "Refuse", fr: "Refuser" };
-pub(super) const ALLOWED: Text = Text { en: "Done. You can close this page and go back to your device.", fr: "C’est fait. Vous pouvez fermer cette page et revenir à votre appareil." };
+pub(super) const ALLOWED: Text = Text {
+    en: "Done. You can close this page and go back to your device.",
+    fr: "C’est fait. Vous pouvez fermer cette page et revenir à votre appareil.",
+};
 pub(super) const REFUSED: Text = Text { en: "Refused. Nothing was signed in.", fr: "Refusé. Aucune connexion n’a été faite." };
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:12vh auto;padding:0 1rem;color:#161616;background:#fff}\
@@ -61,7 +66,11 @@ pub(super) fn language(head: &Head, ui_locales: Option<&str>) -> String {
         let weight: f32 = rest.trim().strip_prefix("q=").and_then(|q| q.parse().ok()).unwrap_or(1.0);
         (tag.trim(), (weight.clamp(0.0, 1.0) * 999.0) as i32)
     });
-    let known = |tag: &str| tag.get(..2).filter(|_| tag.len() == 2 || tag.as_bytes().get(2).is_some_and(|b| !b.is_ascii_alphabetic())).map(str::to_ascii_lowercase);
+    let known = |tag: &str| {
+        tag.get(..2)
+            .filter(|_| tag.len() == 2 || tag.as_bytes().get(2).is_some_and(|b| !b.is_ascii_alphabetic()))
+            .map(str::to_ascii_lowercase)
+    };
     let mut best: Option<(String, i32)> = None;
     for (tag, weight) in asked.chain(accepted).filter(|(_, weight)| *weight > 0) {
         let Some(language) = known(tag).filter(|l| l == "fr" || l == "en") else { continue };
@@ -227,7 +236,16 @@ mod tests {
     #[test]
     fn people_choose_the_language() {
         let mut head = head();
-        for (accept, expected) in [("", "en"), ("fr", "fr"), ("fr-FR,fr;q=0.9,en;q=0.8", "fr"), ("en;q=0.5, fr;q=0.7", "fr"), ("de,en;q=0.2", "en"), ("fr;q=0", "en"), ("frr", "en"), ("é", "en")] {
+        for (accept, expected) in [
+            ("", "en"),
+            ("fr", "fr"),
+            ("fr-FR,fr;q=0.9,en;q=0.8", "fr"),
+            ("en;q=0.5, fr;q=0.7", "fr"),
+            ("de,en;q=0.2", "en"),
+            ("fr;q=0", "en"),
+            ("frr", "en"),
+            ("é", "en"),
+        ] {
             head.headers.insert("accept-language", http::HeaderValue::from_str(accept).unwrap_or(http::HeaderValue::from_static("de")));
             assert_eq!(language(&head, None), expected, "{accept}");
         }
@@ -237,9 +255,23 @@ mod tests {
 
     #[test]
     fn pages_are_whole_and_in_the_language() {
-        let form = SignInForm { language: "fr", client: "<script>", path: "/common/oauth2/v2.0/authorize", flow: "\"x", user_name: "'anna", wrong: Some(WRONG), device: false };
+        let form = SignInForm {
+            language: "fr",
+            client: "<script>",
+            path: "/common/oauth2/v2.0/authorize",
+            flow: "\"x",
+            user_name: "'anna",
+            wrong: Some(WRONG),
+            device: false,
+        };
         let html = sign_in(&form);
-        assert!(html.contains("Mot de passe") && html.contains("lang=\"fr\"") && html.contains("&lt;script&gt;") && html.contains("&quot;x") && html.contains("&#39;anna"));
+        assert!(
+            html.contains("Mot de passe")
+                && html.contains("lang=\"fr\"")
+                && html.contains("&lt;script&gt;")
+                && html.contains("&quot;x")
+                && html.contains("&#39;anna")
+        );
         assert!(!html.contains("<script"));
         assert!(sign_in(&SignInForm { device: true, language: "en", ..form }).contains("Sign in and allow"));
         assert!(form_post("en", "http://localhost:1", &[("code", "a\"b".into())]).contains("value=\"a&quot;b\""));
@@ -255,7 +287,12 @@ mod tests {
     #[test]
     fn only_our_cookie_is_read() {
         let mut head = head();
-        for (sent, expected) in [("a=b; __Host-bleu-signin=0123456789abcdef", Some("0123456789abcdef")), ("__Host-bleu-signin=short", None), ("x__Host-bleu-signin=0123456789abcdef", None), ("__Host-bleu-signin=0123456789abc;def", None)] {
+        for (sent, expected) in [
+            ("a=b; __Host-bleu-signin=0123456789abcdef", Some("0123456789abcdef")),
+            ("__Host-bleu-signin=short", None),
+            ("x__Host-bleu-signin=0123456789abcdef", None),
+            ("__Host-bleu-signin=0123456789abc;def", None),
+        ] {
             head.headers.insert("cookie", http::HeaderValue::from_static(sent));
             assert_eq!(cookie(&head).as_deref(), expected, "{sent}");
         }

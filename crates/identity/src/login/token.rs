@@ -3,8 +3,8 @@
 use super::client::{Client, Presented, Proof, must_be_enabled, service_principal};
 use super::issue::{Grant, Refresh, Wish, check_verifier, issue, living_user};
 use super::{Authority, Login, authorize, device, ok, record};
-use crate::dialect::{invalid_client, invalid_grant, invalid_request, locked_out, oauth_error, wrong_password};
-use crate::directory::{find_user, holder_of};
+use crate::dialect::{invalid_client, invalid_grant, invalid_request, locked_out, oauth_error, unknown_application, wrong_password};
+use crate::directory::{AZ_CLIENT, find_user, holder_of};
 use base::{AppId, Error, ObjectId, Result, TenantId, Timestamp};
 use crypto::SecretBytes;
 use serde_json::{Value, json};
@@ -29,13 +29,13 @@ impl Attempt {
 }
 
 /// Answers an attempt: recorded when someone known made it, tallied when not.
-async fn answer(head: &Head, public: Public, near: &Neighbours, attempt: Attempt, result: Result<Value>) -> Result<Reply> {
+async fn answer(login: &Login, head: &Head, public: Public, near: &Neighbours, attempt: Attempt, result: Result<Value>) -> Result<Reply> {
     let Some((who, app)) = attempt.who else {
         return result.map(|value| ok(public.receipt(), &value));
     };
     match result {
         Ok(value) => Ok(ok(record(near, &who, app, Outcome::done(200), &attempt.detail).await?, &value)),
-        Err(error) if error.kind == base::Kind::Internal => Err(error),
+        Err(error) if error.kind == base::Kind::Internal || !login.records_refusal(who.object, near.clock.now()) => Err(error),
         Err(error) => {
             let outcome = Outcome { result: Ended::Refused, ..Outcome::failed(&error) };
             let receipt = record(near, &who, app, outcome, &format!("{}: {}", attempt.detail, number(&error))).await?;
@@ -58,7 +58,7 @@ pub(super) async fn token(login: Arc<Login>, call: Call, public: Public, near: N
     let mut attempt = Attempt::default();
     let request = Request { login: &login, head: &head, form: &form, near: &near, authority: &authority };
     let result = request.grant(&mut attempt).await;
-    answer(&head, public, &near, attempt, result).await
+    answer(&login, &head, public, &near, attempt, result).await
 }
 
 struct Request<'a> {
@@ -124,7 +124,9 @@ impl Request<'_> {
             return Err(invalid_grant("AADSTS700005: Provided Authorization Code is intended to use against other client."));
         }
         if ticket.redirect_uri != self.form.need("redirect_uri")? {
-            return Err(invalid_grant("AADSTS500112: The reply address does not match the reply address provided when requesting Authorization code."));
+            return Err(invalid_grant(
+                "AADSTS500112: The reply address does not match the reply address provided when requesting Authorization code.",
+            ));
         }
         let proof = self.user_client(client, Some(ticket.tenant)).await?;
         match &ticket.challenge {
@@ -142,7 +144,9 @@ impl Request<'_> {
             return Err(authorize::expired());
         }
         if !self.login.use_code(&ticket, self.near.clock.now()) {
-            return Err(invalid_grant("AADSTS54005: OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token."));
+            return Err(invalid_grant(
+                "AADSTS54005: OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.",
+            ));
         }
         self.issue(&user, app, proof, &wish, ticket.issued)
     }
@@ -195,7 +199,9 @@ impl Request<'_> {
             if known.public {
                 return Ok(Proof::None);
             }
-            return Err(invalid_client("AADSTS7000218: The request body must contain the following parameter: 'client_assertion' or 'client_secret'."));
+            return Err(invalid_client(
+                "AADSTS7000218: The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+            ));
         }
         let principal = service_principal(self.near, &authority, client.app)?;
         client.prove(self.near, &authority.segment, principal.tenant).await
@@ -209,7 +215,19 @@ impl Request<'_> {
         }
     }
 
+    /// The client must be at home in the tenant of whoever it acts for: an application of one tenant gets no token for a
+    /// user of another. Errors: AADSTS700016 unknown there, AADSTS7000112 disabled there.
+    fn must_be_known_to(&self, principal: &Directory, client: AppId) -> Result<()> {
+        let found = self.near.facts(|f| f.service_principals(client).into_iter().find(|sp| sp.tenant == principal.tenant).cloned());
+        match found {
+            Some(found) => must_be_enabled(&found, client),
+            None if client == AZ_CLIENT => Ok(()),
+            None => Err(unknown_application(&client.to_string(), &principal.tenant.to_string())),
+        }
+    }
+
     fn issue(&self, principal: &Directory, client: AppId, proof: Proof, wish: &Wish, session_start: Timestamp) -> Result<Value> {
+        self.must_be_known_to(principal, client)?;
         let issuer = self.authority.issuer(self.head, principal.tenant);
         issue(self.near, &Grant { principal, client, proof, wish, session_start, issuer })
     }
@@ -217,7 +235,13 @@ impl Request<'_> {
 
 /// A user by name and password. `known` is told who it is about as soon as that is known. A name that does not exist
 /// takes as long as a wrong password and gets the same answer. Errors `invalid_grant`: AADSTS50126, 50053, 50055, 50057.
-pub(super) async fn check_user(near: &Neighbours, authority: &Authority, name: &str, password: &str, mut known: impl FnMut(&Directory)) -> Result<Directory> {
+pub(super) async fn check_user(
+    near: &Neighbours,
+    authority: &Authority,
+    name: &str,
+    password: &str,
+    mut known: impl FnMut(&Directory),
+) -> Result<Directory> {
     let user = near.facts(|f| find_user(f, name.trim(), authority.tenant));
     let presented = SecretBytes::from(password.to_owned());
     let Some(user) = user else {
@@ -246,7 +270,7 @@ pub(super) async fn managed_identity(login: Arc<Login>, call: Call, public: Publ
     let head = call.head;
     let mut attempt = Attempt::default();
     let result = identity_token(&login, &head, &near, &mut attempt).await;
-    answer(&head, public, &near, attempt, result).await
+    answer(&login, &head, public, &near, attempt, result).await
 }
 
 async fn identity_token(login: &Login, head: &Head, near: &Neighbours, attempt: &mut Attempt) -> Result<Value> {
@@ -254,7 +278,8 @@ async fn identity_token(login: &Login, head: &Head, near: &Neighbours, attempt: 
         return Err(invalid_request("AADSTS900144: The request must contain the following parameter: 'api-version' (2019-08-01)."));
     }
     let resource = head.query.get("resource").filter(|r| !r.is_empty());
-    let resource = resource.ok_or_else(|| invalid_request("AADSTS900144: The request must contain the following parameter: 'resource'."))?;
+    let resource =
+        resource.ok_or_else(|| invalid_request("AADSTS900144: The request must contain the following parameter: 'resource'."))?;
     let presented = head.header("x-identity-header").and_then(|h| h.split_once('.'));
     let Some((Ok(app), secret)) = presented.map(|(app, secret)| (app.parse::<AppId>(), secret)) else {
         return Err(invalid_client("AADSTS7000218: The header 'X-IDENTITY-HEADER' is missing or is not '{client id}.{secret}'."));
