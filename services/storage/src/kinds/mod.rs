@@ -1,0 +1,3 @@
+//! Resource types of Microsoft.Storage.
+
+pub mod storage_accounts;
