@@ -166,3 +166,102 @@ impl RequestHandler for Zone {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_server::proto::op::{Message, MessageType, Query};
+    use std::str::FromStr;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+    fn question(name: &str, kind: RecordType) -> Message {
+        let mut message = Message::new(77, MessageType::Query, OpCode::Query);
+        message.add_query(Query::query(Name::from_str(name).unwrap(), kind));
+        message
+    }
+
+    async fn ask(dns: &Dns, message: &Message) -> Message {
+        let socket = UdpSocket::bind(ANY).await.unwrap();
+        socket.send_to(&message.to_vec().unwrap(), dns.addr).await.unwrap();
+        let mut buffer = [0; 4096];
+        let read = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut buffer)).await.unwrap().unwrap();
+        Message::from_vec(&buffer[..read]).unwrap()
+    }
+
+    async fn region() -> Dns {
+        serve(ANY, "Bleu.localhost", [127, 0, 0, 1].into(), None).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_name_of_the_zone_is_the_region() {
+        let dns = region().await;
+        for name in ["bleu.localhost.", "management.bleu.localhost.", "ACCT.blob.core.BLEU.localhost.", "*.bleu.localhost."] {
+            let said = ask(&dns, &question(name, RecordType::A)).await;
+            assert_eq!(said.metadata.response_code, ResponseCode::NoError, "{name}");
+            assert!(said.metadata.authoritative && !said.metadata.recursion_available);
+            assert_eq!(said.metadata.id, 77);
+            assert_eq!(said.answers.len(), 1);
+            assert_eq!(said.answers[0].data, RData::A(A::new(127, 0, 0, 1)));
+        }
+        for kind in [RecordType::SOA, RecordType::NS] {
+            assert_eq!(ask(&dns, &question("bleu.localhost.", kind)).await.answers.len(), 1, "{kind}");
+        }
+        dns.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_said_so_that_resolvers_keep_it() {
+        let dns = region().await;
+        for (name, kind) in [("a.bleu.localhost.", RecordType::AAAA), ("a.bleu.localhost.", RecordType::TXT), ("a.bleu.localhost.", RecordType::SOA), ("bleu.localhost.", RecordType::MX)] {
+            let said = ask(&dns, &question(name, kind)).await;
+            assert_eq!((said.metadata.response_code, said.answers.len()), (ResponseCode::NoError, 0), "{name} {kind}");
+            assert_eq!(said.authorities.len(), 1);
+            assert_eq!(said.authorities[0].record_type(), RecordType::SOA);
+        }
+        dns.stop().await;
+    }
+
+    #[tokio::test]
+    async fn other_zones_are_refused() {
+        let dns = region().await;
+        for name in ["example.com.", "localhost.", "xbleu.localhost.", "."] {
+            let said = ask(&dns, &question(name, RecordType::A)).await;
+            assert_eq!(said.metadata.response_code, ResponseCode::Refused, "{name}");
+            assert!(said.answers.is_empty() && !said.metadata.authoritative);
+        }
+        assert_eq!(ask(&dns, &question("bleu.localhost.", RecordType::AXFR)).await.metadata.response_code, ResponseCode::Refused);
+        let mut update = question("bleu.localhost.", RecordType::SOA);
+        update.metadata.op_code = OpCode::Notify;
+        assert_eq!(ask(&dns, &update).await.metadata.response_code, ResponseCode::NotImp);
+        dns.stop().await;
+    }
+
+    #[tokio::test]
+    async fn it_survives_what_is_no_question() {
+        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let keep = seen.clone();
+        let dns = serve(ANY, "bleu.localhost", IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), Some(Arc::new(move |name, kind| keep.lock().unwrap().push(format!("{name} {kind}"))))).await.unwrap();
+        let socket = UdpSocket::bind(ANY).await.unwrap();
+        for junk in [&[][..], &[0xFF; 3], &[0xFF; 600]] {
+            socket.send_to(junk, dns.addr).await.unwrap();
+        }
+        // the same question over TCP, where answers may be longer
+        let mut stream = TcpStream::connect(dns.addr).await.unwrap();
+        let bytes = question("A.bleu.localhost.", RecordType::AAAA).to_vec().unwrap();
+        stream.write_all(&(bytes.len() as u16).to_be_bytes()).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        let length = stream.read_u16().await.unwrap();
+        let mut answer = vec![0; length.into()];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(Message::from_vec(&answer).unwrap().answers[0].data, RData::AAAA(AAAA(std::net::Ipv6Addr::LOCALHOST)));
+        drop(stream);
+        assert_eq!(*seen.lock().unwrap(), ["a.bleu.localhost. AAAA"]);
+        assert!(serve(dns.addr, "bleu.localhost", [127, 0, 0, 1].into(), None).await.is_err(), "the address is taken");
+        assert!(serve(ANY, "a..b", [127, 0, 0, 1].into(), None).await.is_err());
+        dns.stop().await;
+    }
+}
