@@ -6,8 +6,8 @@
 //! record and verifies it as a stranger would, and compares the names asked for with the written list.
 //!
 //! A story is one script with a home of its own. It finds the region by what `bleu env` prints and by nothing else, plus
-//! these variables: `BLEU` (the program), `BLEU_DATA` (the region's folder), `BLEU_READY` (the ready file), `STORY` (the
-//! folder of the scripts) and `SCRATCH` (an empty folder).
+//! these variables: `BLEU` (the program), `BLEU_DATA` (the region's folder), `BLEU_READY` (the ready file), `BLEU_ADMIN` and
+//! `BLEU_ADMIN_PASSWORD` (what `bleu up` showed its user once), `STORY` (the folder of the scripts) and `SCRATCH` (an empty folder).
 
 use crate::names::{self, Asked};
 use crate::run::{Score, Tally, cargo, must, program, read, root};
@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Keep the region's folder and the outputs, and say where
     #[arg(long)]
     keep: bool,
+    /// Test this program instead of building one
+    #[arg(long)]
+    bleu: Option<PathBuf>,
     /// Run only stories whose name contains one of these words
     only: Vec<String>,
 }
@@ -79,8 +82,10 @@ pub(crate) fn all(options: &Options) -> Result<Tally> {
         bail!("a network namespace needs root: run it as root, or in a container where you are root");
     }
     let (az, sdk) = environments(options.newest)?;
-    must(cargo().args(["build", "--quiet", "--package", "bleu"]))?;
-    let bleu = target_folder()?.join("debug/bleu");
+    let bleu = match &options.bleu {
+        Some(program) => program.canonicalize().with_context(|| format!("there is no {}", program.display()))?,
+        None => build()?,
+    };
 
     let folder = std::env::temp_dir().join(format!("{NAMESPACE_PREFIX}{}", std::process::id()));
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -106,9 +111,11 @@ fn tally_of(text: &str) -> Result<Tally> {
     Ok(Tally { passed: passed.parse()?, failed: failed.parse()? })
 }
 
-fn target_folder() -> Result<PathBuf> {
+/// The binary as tests use it: unoptimised but for its dependencies.
+fn build() -> Result<PathBuf> {
+    must(cargo().args(["build", "--quiet", "--package", "bleu"]))?;
     let metadata: Value = serde_json::from_str(&read(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?)?;
-    Ok(PathBuf::from(metadata["target_directory"].as_str().context("cargo names no target folder")?))
+    Ok(Path::new(metadata["target_directory"].as_str().context("cargo names no target folder")?).join("debug/bleu"))
 }
 
 /// A network namespace with nothing but loopback, and a resolver file that names our name server. Gone when dropped.
@@ -246,6 +253,19 @@ impl Region {
         }
     }
 
+    /// The administrator's name and password, which `bleu up` shows once, when it makes the region; read off its output,
+    /// as a person does.
+    fn administrator(&self) -> Result<(String, String)> {
+        for _ in 0..100 {
+            if let Some(found) = administrator_in(&fs::read_to_string(&self.log)?) {
+                return Ok(found);
+            }
+            // the ready file may be there a moment before the last line is written
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("`bleu up` showed no administrator\n{}", self.last_words())
+    }
+
     fn last_words(&self) -> String {
         last_lines(&fs::read_to_string(&self.log).unwrap_or_default())
     }
@@ -256,6 +276,14 @@ impl Drop for Region {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A line `admin@…`, and the password on the next.
+fn administrator_in(output: &str) -> Option<(String, String)> {
+    let mut lines = output.lines().map(str::trim).skip_while(|line| !line.starts_with("admin@"));
+    let (name, password) = (lines.next()?, lines.next()?);
+    let is_whole = !password.is_empty() && output.ends_with('\n') && !name.contains(' ') && !password.contains(' ');
+    is_whole.then(|| (name.to_owned(), password.to_owned()))
 }
 
 /// Runs one story; its output is shown when it fails.
@@ -280,6 +308,8 @@ fn tell(inside: &Inside, region: &Region, story: &str) -> Result<Tally> {
         format!("{}:{}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", inside.az.join("bin").display(), folder_of(&inside.bleu).display());
     command.env_clear().env("PATH", path).env("HOME", &home).env("LC_ALL", "C.UTF-8");
     command.env("BLEU", &inside.bleu).env("BLEU_DATA", &region.data).env("BLEU_READY", &region.ready);
+    let (name, password) = region.administrator()?;
+    command.env("BLEU_ADMIN", name).env("BLEU_ADMIN_PASSWORD", password);
     command.env("STORY", &stories).env("SCRATCH", &scratch).current_dir(&scratch);
     let status = command.stdout(output.try_clone()?).stderr(output).status().context("cannot start the story")?;
     // Big files have served; a kept folder should stay small.
@@ -355,6 +385,14 @@ mod tests {
         for story in STORIES.iter().filter(|story| story.ends_with(".sh")).chain([&"common.sh"]) {
             must(program("bash").arg("-n").arg(root().join("tests/clients").join(story))).unwrap();
         }
+    }
+
+    #[test]
+    fn the_administrator_is_read_off_the_screen() {
+        let screen = "The region answers.\n\nAdministrator, shown this once and kept nowhere:\n  admin@bleu.localhost\n  aB3-_x\n\nNext:\n";
+        assert_eq!(administrator_in(screen), Some(("admin@bleu.localhost".to_owned(), "aB3-_x".to_owned())));
+        assert_eq!(administrator_in("admin@bleu.localhost\n  aB"), None, "half written");
+        assert_eq!(administrator_in("The region answers.\n"), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub trait Chance: Send + Sync + 'static {
 pub struct OsChance;
 
 impl Chance for OsChance {
+    #[allow(clippy::disallowed_methods, reason = "this is where chance comes in")]
     fn fill(&self, bytes: &mut [u8]) {
         // a kernel that refuses random bytes leaves nothing safe to do
         getrandom::fill(bytes).expect("the operating system gives random bytes");
