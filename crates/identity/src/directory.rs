@@ -28,6 +28,9 @@ pub(crate) const SERVICE_PRINCIPALS: Table = Table(4);
 /// Client id to the application's object id.
 pub(crate) const APPLICATION_BY_CLIENT_ID: Table = Table(5);
 
+/// What a tenant began with: one row, without a name.
+pub(crate) const FIRST: Table = Table(6);
+
 /// The four kinds of directory object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectKind {

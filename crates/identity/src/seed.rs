@@ -2,11 +2,12 @@
 //! programs, and the Azure command's public client.
 
 use crate::directory::*;
-use base::{AppId, Error, Kind, Location, ObjectId, ResourceId, Result, TenantId};
+use base::{AppId, Error, Kind, Location, ObjectId, ResourceId, Result, Stored, TenantId};
 use crypto::SecretBytes;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use service::Neighbours;
-use trust::{Assignment, Batch, Credential, Fact, GlobalName, Outcome, PrincipalKind, Tenant, Weight, Write};
+use trust::{Assignment, Batch, Credential, Fact, GlobalName, Outcome, PrincipalKind, Read, Tenant, Weight, Write};
 
 /// What a new tenant begins with.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct Seed {
     /// The tenant's first verified domain, unique in the region: `contoso.bleu.localhost`.
     pub domain: String,
     pub location: Location,
-    /// Display name of the client application. Also how a second call finds it again.
+    /// Display name of the client application.
     pub client_name: String,
     /// The secrets to set, so that a caller which keeps them first loses nothing to a crash; `None` makes random ones.
     pub admin_password: Option<SecretBytes>,
@@ -40,11 +41,10 @@ pub struct Seeded {
 }
 
 /// Makes the tenant, all or nothing, unless it is there. `near` acts as `Caller::Region { part: "identity" }`.
-/// Errors: `DomainTaken` (kind Conflict); a password that [`check_password`] refuses; `TenantIncomplete` when the tenant
-/// is there without its administrator or client.
+/// Errors: `DomainTaken` (kind Conflict); a password that [`check_password`] refuses.
 pub async fn seed(near: &Neighbours, seed: &Seed) -> Result<Seeded> {
     if near.facts(|f| f.tenant(seed.tenant).is_some()) {
-        return found(near, seed);
+        return found(near, seed).await;
     }
     let domain = seed.domain.to_ascii_lowercase();
     if near.facts(|f| f.tenant_by_domain(&domain).is_some()) {
@@ -86,6 +86,7 @@ pub async fn seed(near: &Neighbours, seed: &Seed) -> Result<Seeded> {
     batch = with_client.set_credential(&holder_of(client).to_string(), &key_id, client_credential);
     let az = application_properties(AZ_CLIENT, "Microsoft Azure CLI", &["http://localhost", "http://127.0.0.1"]);
     let (batch, _) = add_application(near, batch, seed.tenant, AZ_CLIENT, &az);
+    let batch = batch.put(FIRST, "", &First { admin, client, client_object });
 
     let _receipt = permit.commit(batch, Outcome::done(201)).await?;
     Ok(Seeded {
@@ -155,31 +156,58 @@ pub(crate) fn add_application(
     (batch, principal)
 }
 
+/// A tenant's first objects. They may be renamed or deleted later, and the region must start all the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct First {
+    admin: ObjectId,
+    client: AppId,
+    client_object: ObjectId,
+}
+
+impl Stored for First {
+    const NAME: &'static str = "identity.first";
+    const VERSION: u8 = 1;
+    type Previous = First;
+    fn upgrade(previous: First) -> First {
+        previous
+    }
+}
+
 /// A second call: nothing is changed and no secret is told.
-fn found(near: &Neighbours, seed: &Seed) -> Result<Seeded> {
-    near.facts(|facts| {
-        let admin_name = format!("admin@{}", seed.domain.to_ascii_lowercase());
-        let admin = find_user(facts, &admin_name, Some(seed.tenant));
-        let prefix = format!("principal/{}/", seed.tenant);
-        let client = facts.scan(&prefix).find_map(|fact| match fact {
-            Fact::Principal(p) if p.app.is_some_and(|app| app != AZ_CLIENT) && p.display_name == seed.client_name => Some(p.clone()),
-            _ => None,
-        });
-        let (Some(admin), Some(client)) = (admin, client) else {
-            return Err(Error::new(
-                Kind::Conflict,
-                "TenantIncomplete",
-                "The tenant exists, but its first administrator or client was renamed or deleted.",
-            ));
-        };
-        Ok(Seeded {
-            tenant: seed.tenant,
-            admin: admin.object,
-            admin_name,
-            admin_password: None,
-            client: client.app.unwrap_or(AZ_CLIENT),
-            client_object: client.object,
-            client_secret: None,
-        })
+async fn found(near: &Neighbours, seed: &Seed) -> Result<Seeded> {
+    let target = ResourceId::tenant(seed.tenant);
+    let permit =
+        near.permit::<Read>("Look up tenant", &["bleu.identity/tenants/read"], false, &target, Weight::Batched, &seed.name).await?;
+    let first = permit.data().get::<First>(FIRST, "").await;
+    let outcome = match &first {
+        Ok(_) => Outcome::done(200),
+        Err(error) => Outcome::failed(error),
+    };
+    let _receipt = permit.close(outcome).await?;
+    let first = first?.ok_or_else(|| Error::internal(format!("tenant {} has no first objects", seed.tenant)))?.value;
+    Ok(Seeded {
+        tenant: seed.tenant,
+        admin: first.admin,
+        admin_name: format!("admin@{}", seed.domain.to_ascii_lowercase()),
+        admin_password: None,
+        client: first.client,
+        client_object: first.client_object,
+        client_secret: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_objects_read_back_from_their_first_version() {
+        let first = First {
+            admin: ObjectId(uuid::Uuid::from_u128(1)),
+            client: AppId(uuid::Uuid::from_u128(2)),
+            client_object: ObjectId(uuid::Uuid::from_u128(3)),
+        };
+        assert_eq!(base::decode::<First>(&base::encode(&first)).unwrap(), first);
+        assert_eq!(base::decode::<First>(include_bytes!("../tests/samples/first-v1.cbor")).unwrap(), first);
+    }
 }

@@ -1015,6 +1015,12 @@ async fn a_tenant_is_made_once() {
     let again = seed(&near, &new_tenant(0xC0, "contoso")).await.unwrap();
     assert!(again.admin_password.is_none() && again.client_secret.is_none());
     assert_eq!((again.admin, again.client, again.client_object), (w.contoso.admin, w.contoso.client, w.contoso.client_object));
+    // whatever its administrator did since, the region can start again
+    let admin = w.admin_for("https://graph.microsoft.com/.default").await;
+    assert_eq!(w.graph("POST", "/applications", &admin, json!({"displayName": "first client"})).await.status, 201);
+    assert_eq!(w.graph("DELETE", &format!("/servicePrincipals/{}", w.contoso.client_object), &admin, Value::Null).await.status, 204);
+    let again = seed(&near, &new_tenant(0xC0, "contoso")).await.unwrap();
+    assert_eq!((again.client, again.client_object), (w.contoso.client, w.contoso.client_object));
     assert_eq!(seed(&near, &new_tenant(0xDD, "contoso")).await.unwrap_err().code, "DomainTaken");
     let weak = Seed { admin_password: Some(SecretBytes::from("short".to_owned())), ..new_tenant(0xDD, "other") };
     assert_eq!(seed(&near, &weak).await.unwrap_err().target.as_deref(), Some("password"));

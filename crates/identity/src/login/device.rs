@@ -89,6 +89,9 @@ impl Devices {
         if self.guesses.len() >= PENDING_MAX {
             self.guesses.retain(|_, (at, _)| *at == minute);
         }
+        if self.guesses.len() >= PENDING_MAX {
+            return true;
+        }
         let entry = self.guesses.entry(peer).or_insert((minute, 0));
         if entry.0 != minute {
             *entry = (minute, 0);
