@@ -30,6 +30,7 @@ pub mod witness;
 use anyhow::Result;
 use base::TenantId;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -257,7 +258,7 @@ pub fn main() -> ExitCode {
 /// Warnings and errors, on the standard error; `BLEU_LOG` asks for more.
 fn quiet_logs() {
     let filter = tracing_subscriber::EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).with_env_var("BLEU_LOG").from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 fn run(command: Command) -> Result<ExitCode> {

@@ -99,7 +99,8 @@ fn show(entry: &Value, as_json: bool) -> Result<()> {
         true => phrase!("another's", "d’un autre"),
         false => {
             let who = [&event["who"]["name"], &event["who"]["kind"]].into_iter().map(word).find(|w| !w.is_empty()).unwrap_or_default();
-            format!("{who}: {} {} {}", word(&event["verb"]), word(&event["target"]), word(&event["outcome"]["result"]))
+            let about = [&event["resource"], &event["detail"]].into_iter().map(word).filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
+            format!("{} | {who} | {about} | {}", word(&event["verb"]), word(&event["outcome"]["ended"]))
         }
     };
     ui::line(format!("{:>8}  {}  {:<6} {line}", entry["index"].as_u64().unwrap_or_default(), word(&entry["at"]), word(&entry["phase"])));

@@ -254,7 +254,7 @@ mod tests {
         Settings::read_or_make(&folder, &Asked::default()).unwrap();
         let path = folder.path("region.toml");
         let good = std::fs::read_to_string(&path).unwrap();
-        for (from, to) in [("domain", "domian"), ("\"FR10\"", "\"DE10\""), ("\"FR\"", "\"France\""), ("127.0.0.1:8443", "here")] {
+        for (from, to) in [("domain =", "domian ="), ("\"FR10\"", "\"DE10\""), ("\"FR\"", "\"France\""), ("127.0.0.1:8443", "here")] {
             assert!(good.contains(from), "{from}");
             std::fs::write(&path, good.replacen(from, to, 1)).unwrap();
             assert!(Settings::read(&folder).is_err(), "{to}");

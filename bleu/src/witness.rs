@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStdin, Command};
@@ -50,11 +50,19 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Opens a witness's folder, or makes one with a new key. `logs` are watched beside those of its file.
-    pub fn open(path: &Path, logs: &[String]) -> Result<Witness> {
+    /// Opens a witness's folder, or makes one with a new key. `logs` are watched beside those of its file. A process
+    /// that holds the folder is given so long to end.
+    pub fn open(path: &Path, logs: &[String], patience: Duration) -> Result<Witness> {
         let shown = path.display();
         make_folder(&path.join("seen")).with_context(|| phrase!("The folder '{shown}' can't be made.", "Le dossier « {shown} » ne peut être créé."))?;
-        let lock = folder::lock(&path.join("lock"))?.with_context(|| phrase!("A witness already runs in '{shown}'.", "Un témoin est déjà démarré dans « {shown} »."))?;
+        let until = Instant::now() + patience;
+        let lock = loop {
+            match folder::lock(&path.join("lock"))? {
+                None if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+                lock => break lock,
+            }
+        };
+        let lock = lock.with_context(|| phrase!("A witness already runs in '{shown}'.", "Un témoin est déjà démarré dans « {shown} »."))?;
         let key_path = path.join("witness.key");
         let seed = match read_small(&key_path)? {
             Some(text) => {
@@ -160,7 +168,9 @@ pub struct Started {
 
 /// `bleu witness`: serves until it is told to stop, or, for a child, until its parent is gone.
 pub async fn run(path: &Path, at: SocketAddr, logs: &[String], json: bool, child: bool) -> Result<()> {
-    let witness = Arc::new(Witness::open(path, logs)?);
+    // the witness of a region that has just died may be about to notice
+    let patience = if child { Duration::from_secs(3) } else { Duration::ZERO };
+    let witness = Arc::new(Witness::open(path, logs, patience)?);
     let listener = TcpListener::bind(at).await.with_context(|| {
         phrase!("Can't listen on {at}. Choose another address with --listen.", "Impossible d’écouter sur {at}. Choisissez une autre adresse avec --listen.")
     })?;
