@@ -159,7 +159,13 @@ async fn handle(inner: &Inner, service: &dyn Service, row: &service::Operation, 
     let near = Neighbours::new(inner.trust.clone(), Caller::Anonymous, head.origin.clone(), inner.urls.clone());
     if let Handler::Open(handler) = &row.handler {
         let call = Call { head, caller: Caller::Anonymous, body };
-        return handler(call, inner.trust.public(), near).await;
+        let peer = call.head.origin.peer;
+        let answer = handler(call, inner.trust.public(), near).await;
+        if let Err(error) = &answer {
+            // a refused sign-in of nobody we know; known principals have their entry already
+            inner.trust.stranger(row.door.name, &error.code, peer);
+        }
+        return answer;
     }
     let caller = match authenticate(inner, service, &head, &near).await {
         Ok(caller) => caller,

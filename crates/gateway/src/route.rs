@@ -39,12 +39,16 @@ pub(crate) fn route<'a>(inner: &'a Inner, head: &Head) -> Route<'a> {
     fallback.unwrap_or(Route::NoDoor)
 }
 
-/// A door that knows the path speaks before one that does not.
+/// A door that knows the path speaks before one that does not; where none does, the last control-plane door: Resource
+/// Manager, which is the widest, comes last in the list.
 fn better<'a>(have: Option<Route<'a>>, new: Route<'a>) -> Option<Route<'a>> {
-    let known = |r: &Route<'_>| matches!(r, Route::NoRow { other_method: true, .. });
+    let rank = |r: &Route<'_>| match r {
+        Route::NoRow { other_method: true, .. } => 2,
+        Route::NoRow { door, .. } if !door.data => 1,
+        _ => 0,
+    };
     match have {
-        None => Some(new),
-        Some(old) if !known(&old) && known(&new) => Some(new),
-        old => old,
+        Some(old) if rank(&old) > rank(&new) || (rank(&old) == rank(&new) && rank(&new) != 1) => Some(old),
+        _ => Some(new),
     }
 }

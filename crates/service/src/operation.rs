@@ -13,7 +13,7 @@ use trust::{Caller, Permit, Public, Read, Weight, Write};
 
 /// First path segments that mean the control plane on a bare host: no storage account may be called so.
 pub const RESERVED_NAMES: &[&str] = &[
-    "subscriptions", "providers", "tenants", "metadata", "adfs", "common", "organizations", "consumers", "batch", "images", "static", "tile", "record", "v1.0", "beta", "msi", "$batch",
+    "subscriptions", "providers", "tenants", "metadata", "adfs", "common", "organizations", "consumers", "batch", "images", "static", "tile", "record", "v1.0", "beta", "msi", "devicelogin", "$batch",
 ];
 
 /// A family of host names that means one dialect.
