@@ -58,10 +58,15 @@ check "device code: who is signed in" "$BLEU_ADMIN" "$(az account show --query u
 # ── a person in a browser: authorization code with PKCE, the answer posted to az's own little server
 cat > browser.sh <<'B'
 #!/usr/bin/env bash
-# Stands in for a person's browser: opens the page, fills in the form, and posts on what comes back.
+# Stands in for a person's browser: opens the page, fills in the form, and posts on what comes back. In the background, as
+# a browser is: az waits for this program to return before it answers on its own little server.
 set -eu
 exec >> "$SCRATCH/browser.log" 2>&1
 cd "$SCRATCH"
+if [ $# -eq 1 ]; then
+    "$0" "$1" in-background &
+    exit 0
+fi
 . "$SCRATCH/page.sh"
 page "$1" > sign-in.html
 action=$(sed -n 's/.*<form method="post" action="\([^"]*\)".*/\1/p' sign-in.html | head -n 1 | sed 's/&amp;/\&/g')
@@ -74,7 +79,7 @@ B
 chmod +x browser.sh
 { declare -f page; declare -f field; } > page.sh
 new_profile browser
-BROWSER="$SCRATCH/browser.sh %s" az login --tenant "$tenant" --allow-no-subscriptions --output none || die "browser: $(cat browser.log)"
+BROWSER="$SCRATCH/browser.sh" timeout 60 az login --tenant "$tenant" --allow-no-subscriptions --output none || die "browser: $(cat browser.log)"
 check "browser: who is signed in" "$BLEU_ADMIN" "$(az account show --query user.name -o tsv)"
 
 # ── the AAD form of the same token service, with instance discovery off (as `bleu env` says)

@@ -25,7 +25,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("jq", "jq"),
     ("python3", "python3"),
     ("git", "git"),
-    ("cc", "gcc"),
+    ("kill", "procps"),
 ];
 /// Pinned: what a checker refuses may change from one version to the next.
 const CARGO_DENY_VERSION: &str = "0.20.2";
