@@ -153,7 +153,7 @@ mod tests {
         let chance = SeededChance::new(1);
         let now = Timestamp(1_795_508_032_123);
         let mut tag = ETag::after(None, now, &chance);
-        assert!(tag.quoted().starts_with("\"0x8DE"), "{}", tag.quoted());
+        assert!(tag.quoted().starts_with("\"0x8D"), "{}", tag.quoted());
         for _ in 0..1_000 {
             let next = ETag::after(Some(tag), now, &chance);
             assert!(next.0 > tag.0);

@@ -1,0 +1,233 @@
+//! Whole blobs.
+
+use crate::world::{HOST, World};
+use base64::prelude::*;
+
+#[tokio::test]
+async fn a_blob_is_put_got_described_and_deleted() {
+    let w = World::new(1).await;
+    w.container("con").await;
+    let headers = [
+        ("x-ms-blob-type", "BlockBlob"),
+        ("content-type", "text/plain"),
+        ("x-ms-blob-cache-control", "no-cache"),
+        ("x-ms-meta-who", "Anna"),
+        ("x-ms-access-tier", "Cool"),
+    ];
+    let put = w.call("PUT", "/con/hello.txt", &headers, "hello").await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    assert_eq!(put.header("content-md5"), BASE64_STANDARD.encode(crypto::md5(b"hello")));
+    assert_eq!(put.header("x-ms-request-server-encrypted"), "true");
+    assert_eq!(put.header("x-ms-version"), "2026-04-06");
+    assert!(put.header("etag").starts_with("\"0x8D"), "{}", put.header("etag"));
+    assert!(!put.header("x-bleu-entry").is_empty(), "a write has its entry before its answer");
+    let got = w.get("/con/hello.txt").await;
+    assert_eq!((got.status, got.text()), (200, "hello"));
+    for (name, value) in [
+        ("etag", put.header("etag")),
+        ("last-modified", put.header("last-modified")),
+        ("content-type", "text/plain"),
+        ("cache-control", "no-cache"),
+        ("content-md5", put.header("content-md5")),
+        ("x-ms-meta-who", "Anna"),
+        ("x-ms-blob-type", "BlockBlob"),
+        ("x-ms-server-encrypted", "true"),
+        ("accept-ranges", "bytes"),
+    ] {
+        assert_eq!(got.header(name), value, "{name}");
+    }
+    let head = w.call("HEAD", "/con/hello.txt", &[], "").await;
+    assert_eq!((head.status, head.header("content-length"), head.header("x-ms-access-tier")), (200, "5", "Cool"));
+    assert!(head.body.is_empty());
+    let deleted = w.call("DELETE", "/con/hello.txt", &[], "").await;
+    assert_eq!((deleted.status, deleted.header("x-ms-delete-type-permanent")), (202, "true"));
+    assert_eq!(w.code("GET", "/con/hello.txt", &[], "").await, (404, "BlobNotFound".into()));
+    let head = w.call("HEAD", "/con/hello.txt", &[], "").await;
+    assert_eq!((head.status, head.header("x-ms-error-code"), head.body.len()), (404, "BlobNotFound", 0));
+    assert_eq!(w.code("DELETE", "/con/hello.txt", &[], "").await, (404, "BlobNotFound".into()));
+    w.audited().await;
+}
+
+#[tokio::test]
+async fn ranges_come_back_exactly() {
+    let w = World::new(2).await;
+    w.container("con").await;
+    let bytes: Vec<u8> = (0..9_500_000u32).map(|i| (i * 31 + i / 251) as u8).collect();
+    w.put("/con/big", bytes.clone()).await;
+    assert!(w.get("/con/big").await.body == bytes);
+    for (range, from, to) in [("bytes=0-0", 0, 1), ("bytes=4194300-4194310", 4_194_300, 4_194_311), ("bytes=9499990-99999999", 9_499_990, 9_500_000), ("bytes=9000000-", 9_000_000, 9_500_000)] {
+        let got = w.call("GET", "/con/big", &[("x-ms-range", range), ("range", "bytes=1-2")], "").await;
+        assert_eq!(got.status, 206);
+        assert!(got.body == bytes[from..to], "{range}");
+        assert_eq!(got.header("content-range"), format!("bytes {from}-{}/9500000", to - 1));
+        assert_eq!(got.header("content-md5"), "");
+        assert_eq!(got.header("x-ms-blob-content-md5"), BASE64_STANDARD.encode(crypto::md5(&bytes)));
+    }
+    let digest = w.call("GET", "/con/big", &[("range", "bytes=5-1000004"), ("x-ms-range-get-content-md5", "true")], "").await;
+    assert_eq!(digest.header("content-md5"), BASE64_STANDARD.encode(crypto::md5(&bytes[5..1_000_005])));
+    let digest = w.call("GET", "/con/big", &[("range", "bytes=5-1000004"), ("x-ms-range-get-content-crc64", "true")], "").await;
+    assert_eq!(digest.header("x-ms-content-crc64"), BASE64_STANDARD.encode(crypto::Crc64Nvme::of(&bytes[5..1_000_005]).to_le_bytes()));
+    for (headers, status, code) in [
+        (vec![("x-ms-range", "bytes=9500000-")], 416, "InvalidRange"),
+        (vec![("x-ms-range", "bytes=a-")], 400, "InvalidHeaderValue"),
+        (vec![("x-ms-range-get-content-md5", "true")], 400, "MissingRequiredHeader"),
+        (vec![("x-ms-range-get-content-md5", "true"), ("x-ms-range", "bytes=0-4194304")], 400, "OutOfRangeInput"),
+    ] {
+        assert_eq!(w.code("GET", "/con/big", &headers, "").await, (status, code.into()), "{headers:?}");
+    }
+    w.put("/con/empty", "").await;
+    assert_eq!(w.get("/con/empty").await.status, 200);
+    assert_eq!(w.code("GET", "/con/empty", &[("x-ms-range", "bytes=0-")], "").await, (416, "InvalidRange".into()));
+    w.audited().await;
+}
+
+#[tokio::test]
+async fn digests_are_held_against_the_body() {
+    let w = World::new(3).await;
+    w.container("con").await;
+    let block = ("x-ms-blob-type", "BlockBlob");
+    let (md5, crc) = (BASE64_STANDARD.encode(crypto::md5(b"hello")), BASE64_STANDARD.encode(crypto::Crc64Nvme::of(b"hello").to_le_bytes()));
+    for header in [("content-md5", md5.as_str()), ("x-ms-content-crc64", &crc), ("x-ms-blob-content-md5", &md5)] {
+        assert_eq!(w.code("PUT", "/con/b", &[block, header], "hello").await.0, 201, "{header:?}");
+    }
+    for (header, code) in [
+        (("content-md5", md5.as_str()), "Md5Mismatch"),
+        (("x-ms-content-crc64", &crc), "Crc64Mismatch"),
+        (("x-ms-blob-content-md5", &md5), "Md5Mismatch"),
+        (("content-md5", "AAAA"), "InvalidMd5"),
+    ] {
+        assert_eq!(w.code("PUT", "/con/b", &[block, header], "hellO").await, (400, code.into()), "{header:?}");
+    }
+    assert_eq!(w.get("/con/b").await.text(), "hello");
+}
+
+#[tokio::test]
+async fn conditions_guard_reads_and_writes() {
+    let w = World::new(4).await;
+    w.container("con").await;
+    let block = ("x-ms-blob-type", "BlockBlob");
+    assert_eq!(w.code("PUT", "/con/b", &[block, ("if-match", "*")], "0").await, (412, "ConditionNotMet".into()));
+    assert_eq!(w.code("PUT", "/con/b", &[block, ("if-none-match", "*")], "1").await.0, 201);
+    assert_eq!(w.code("PUT", "/con/b", &[block, ("if-none-match", "*")], "2").await, (409, "BlobAlreadyExists".into()));
+    let first = w.get("/con/b").await.header("etag").to_owned();
+    assert_eq!(w.code("PUT", "/con/b", &[block, ("if-match", &first)], "3").await.0, 201);
+    for method in ["PUT", "DELETE"] {
+        assert_eq!(w.code(method, "/con/b", &[block, ("if-match", &first)], "4").await, (412, "ConditionNotMet".into()), "{method}");
+    }
+    let now = w.get("/con/b").await;
+    assert_eq!(now.text(), "3");
+    let unmodified = w.call("GET", "/con/b", &[("if-none-match", now.header("etag"))], "").await;
+    assert_eq!((unmodified.status, unmodified.body.len(), unmodified.header("x-ms-error-code")), (304, 0, "ConditionNotMet"));
+    assert_eq!(w.code("GET", "/con/b", &[("if-modified-since", now.header("last-modified"))], "").await.0, 304);
+    assert_eq!(w.code("PUT", "/con/b?comp=metadata", &[("if-match", &first)], "").await.0, 412);
+    assert_eq!(w.code("GET", "/con/b", &[("if-match", "\"0x1\"")], "").await.0, 412);
+    assert_eq!(w.code("GET", "/con/b", &[("if-modified-since", "now")], "").await, (400, "InvalidHeaderValue".into()));
+}
+
+#[tokio::test]
+async fn properties_and_metadata_are_replaced_whole() {
+    let w = World::new(5).await;
+    w.container("con").await;
+    w.put("/con/b", "x").await;
+    let before = w.get("/con/b").await;
+    w.kit.clock.advance_seconds(5);
+    let set = w.call("PUT", "/con/b?comp=metadata", &[("x-ms-meta-a", "1"), ("x-ms-meta-b_c", "2")], "").await;
+    assert_eq!(set.status, 200, "{}", set.text());
+    assert_ne!(set.header("etag"), before.header("etag"));
+    let got = w.call("GET", "/con/b?comp=metadata", &[], "").await;
+    assert_eq!((got.header("x-ms-meta-a"), got.header("x-ms-meta-b_c")), ("1", "2"));
+    w.call("PUT", "/con/b?comp=metadata", &[], "").await;
+    assert_eq!(w.call("HEAD", "/con/b", &[], "").await.header("x-ms-meta-a"), "");
+    w.call("PUT", "/con/b?comp=properties", &[("x-ms-blob-content-type", "a/b"), ("x-ms-blob-content-language", "fr")], "").await;
+    w.call("PUT", "/con/b?comp=properties", &[("x-ms-blob-content-type", "c/d")], "").await;
+    let got = w.get("/con/b").await;
+    assert_eq!((got.header("content-type"), got.header("content-language"), got.header("content-md5")), ("c/d", "", ""));
+    assert_eq!(w.code("PUT", "/con/b?comp=tier", &[("x-ms-access-tier", "Cold")], "").await.0, 200);
+    assert_eq!(w.call("HEAD", "/con/b", &[], "").await.header("x-ms-access-tier"), "Cold");
+    assert_eq!(w.code("PUT", "/con/b?comp=tier", &[("x-ms-access-tier", "P10")], "").await, (400, "InvalidHeaderValue".into()));
+    for path in ["/con/none?comp=metadata", "/con/none?comp=properties"] {
+        assert_eq!(w.code("PUT", path, &[], "").await, (404, "BlobNotFound".into()));
+    }
+}
+
+#[tokio::test]
+async fn names_are_kept_as_sent() {
+    let w = World::new(6).await;
+    w.container("con").await;
+    let names = ["/con/a%20b", "/con/%C3%A9/%E2%98%83", "/con/a//b/", "/con/a%2Fb", "/con/x%25y", "/con/q%3Fr", "/con/plus+plus", "/con/dots/../up"];
+    for (number, name) in names.iter().enumerate() {
+        w.put(name, number.to_string()).await;
+    }
+    for (number, name) in names.iter().enumerate() {
+        assert_eq!(w.get(name).await.text(), number.to_string(), "{name}");
+    }
+    let long = format!("/con/{}", "%C3%A9".repeat(1024));
+    w.put(&long, "long").await;
+    assert_eq!(w.get(&long).await.text(), "long");
+    assert_eq!(w.code("PUT", &format!("/con/{}", "a".repeat(1025)), &[("x-ms-blob-type", "BlockBlob")], "").await, (400, "InvalidUri".into()));
+}
+
+#[tokio::test]
+async fn path_style_is_the_same_account() {
+    let w = World::new(7).await;
+    w.container("con").await;
+    w.put("/con/b", "x").await;
+    for base in ["https://localhost/acct", "https://127.0.0.1/acct"] {
+        assert_eq!(w.call_at(base, "GET", "/con/b", &[], "").await.text(), "x");
+        let list = w.call_at(base, "GET", "/con?restype=container&comp=list", &[], "").await;
+        assert!(list.text().contains(&format!("ServiceEndpoint=\"{base}\"")), "{}", list.text());
+    }
+    assert!(w.get("/con?restype=container&comp=list").await.text().contains(&format!("ServiceEndpoint=\"{HOST}/\"")));
+}
+
+#[tokio::test]
+async fn a_container_made_anew_starts_empty() {
+    let w = World::new(8).await;
+    w.container("con").await;
+    w.put("/con/b", vec![7; 100_000]).await;
+    w.call("PUT", "/con/c?comp=block&blockid=AAAA", &[], "block").await;
+    assert_eq!(w.code("PUT", "/con?restype=container", &[], "").await, (409, "ContainerAlreadyExists".into()));
+    assert_eq!(w.code("DELETE", "/con?restype=container", &[], "").await.0, 202);
+    assert_eq!(w.code("GET", "/con/b", &[], "").await, (404, "ContainerNotFound".into()));
+    assert_eq!(w.code("PUT", "/con/b", &[("x-ms-blob-type", "BlockBlob")], "x").await, (404, "ContainerNotFound".into()));
+    w.container("con").await;
+    assert_eq!(w.code("GET", "/con/b", &[], "").await, (404, "BlobNotFound".into()));
+    w.put("/con/new", "new").await;
+    let near = w.kit.region("storage");
+    assert_eq!(storage::sweep(&near).await.unwrap(), 2, "the old blob and the old block");
+    assert_eq!(storage::sweep(&near).await.unwrap(), 0);
+    assert_eq!(w.get("/con/new").await.text(), "new");
+    w.audited().await;
+}
+
+#[tokio::test]
+async fn container_metadata_and_properties() {
+    let w = World::new(9).await;
+    let made = w.call("PUT", "/con?restype=container", &[("x-ms-meta-k", "v")], "").await;
+    assert_eq!(made.status, 201);
+    let got = w.call("HEAD", "/con?restype=container", &[], "").await;
+    assert_eq!((got.status, got.header("x-ms-meta-k"), got.header("etag")), (200, "v", made.header("etag")));
+    assert_eq!(w.code("PUT", "/con?restype=container&comp=metadata", &[("x-ms-meta-k", "w")], "").await.0, 200);
+    assert_eq!(w.get("/con?restype=container&comp=metadata").await.header("x-ms-meta-k"), "w");
+    let acl = w.get("/con?restype=container&comp=acl").await;
+    assert!(acl.text().ends_with("<SignedIdentifiers/>") && acl.header("x-ms-blob-public-access").is_empty());
+    assert_eq!(w.code("PUT", "/con?restype=container&comp=acl", &[], "<SignedIdentifiers/>").await.0, 200);
+    assert_eq!(w.code("PUT", "/con?restype=container&comp=acl", &[("x-ms-blob-public-access", "blob")], "").await, (501, "NotImplemented".into()));
+    assert_eq!(w.code("PUT", "/Con?restype=container", &[], "").await, (400, "InvalidResourceName".into()));
+    assert_eq!(w.code("GET", "/nothere?restype=container", &[], "").await, (404, "ContainerNotFound".into()));
+}
+
+#[tokio::test]
+async fn writers_at_once_all_get_an_answer_that_is_true() {
+    let w = std::sync::Arc::new(World::new(10).await);
+    w.container("con").await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..12 {
+        let w = w.clone();
+        tasks.spawn(async move { w.call("PUT", "/con/b", &[("x-ms-blob-type", "BlockBlob"), ("if-none-match", "*")], number.to_string()).await.status });
+    }
+    let mut answers = tasks.join_all().await;
+    answers.sort_unstable();
+    assert_eq!(answers[0], 201);
+    assert!(answers[1..].iter().all(|s| *s == 409), "{answers:?}");
+}
