@@ -3,6 +3,7 @@
 use base::{Fut, Result, SiteName};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -35,6 +36,18 @@ pub struct Placed {
     pub length: u64,
 }
 
+/// How far each segment reached at some moment: what lies behind is younger, and no business of a sweep.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark(pub(crate) BTreeMap<u32, u64>);
+
+/// What a sweep gave back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    pub segments_removed: u64,
+    /// Given back to the file system, by removal and by holes (holes over holes count again).
+    pub bytes_freed: u64,
+}
+
 /// The chunks of one site.
 pub trait Blobs: Send + Sync + 'static {
     fn site(&self) -> &SiteName;
@@ -49,4 +62,12 @@ pub trait Blobs: Send + Sync + 'static {
 
     /// Gives the space back. For chunks that no durable row refers to, and none will. Deleting twice is no error.
     fn delete<'a>(&'a self, at: &'a [Placed]) -> Fut<'a, Result<()>>;
+
+    /// Where the site's segments end now.
+    fn mark(&self) -> Mark;
+
+    /// Frees everything before `mark` that is not in `live`. To be safe the caller takes the mark first, waits until every
+    /// chunk put before it is either referred to by a durable row or given up, and then reads all live places. Error:
+    /// Internal.
+    fn sweep(&self, mark: Mark, live: Vec<Placed>) -> Fut<'_, Result<Swept>>;
 }

@@ -31,14 +31,14 @@ mod store;
 
 pub mod fuzz;
 
-pub use chunk::{Blobs, CHUNK_BYTES_MAX, ChunkId, Placed};
+pub use chunk::{Blobs, CHUNK_BYTES_MAX, ChunkId, Mark, Placed, Swept};
 pub use kv::{
     COMMIT_BYTES_MAX, COMMIT_OPS_MAX, Check, Commit, CommitError, Committed, Head, KEY_BYTES_MAX, Key, KeyRange, Kv, Op, PAGE_BYTES_MAX,
     PAGE_ROWS_MAX, Page, Row, VALUE_BYTES_MAX, Version, counter, key, queue_key,
 };
 
 pub use disk::{Fault, SimDisk};
-pub use segments::{Mark, Segments, Swept};
+pub use segments::Segments;
 pub use store::{Store, open_fjall, open_memory, open_postgres, open_redb, open_redb_on};
 
 /// Commits of a shard whose `idem` is remembered.

@@ -16,7 +16,7 @@
 //! nobody. The next append begins on the page behind it. Space comes back by holes punched into files, and whole files
 //! removed; chunks never move, so a place stays true.
 
-use crate::chunk::{Blobs, CHUNK_BYTES_MAX, ChunkId, Placed};
+use crate::chunk::{Blobs, CHUNK_BYTES_MAX, ChunkId, Mark, Placed, Swept};
 use crate::disk::{DIRECT_BYTES, Disk, DiskFile};
 use crate::row::checksum;
 use base::{Error, Fut, Kind, Result, SiteName};
@@ -137,17 +137,6 @@ pub struct Segments {
     turn: AtomicUsize,
 }
 
-/// How far each segment reached at some moment: what lies behind is younger, and no business of a sweep.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark(BTreeMap<u32, u64>);
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    pub segments_removed: u64,
-    /// Given back to the file system, by removal and by holes (holes over holes count again).
-    pub bytes_freed: u64,
-}
-
 impl Segments {
     /// Reads the list of files and their lengths, nothing else. Error: Internal, the disk failed.
     pub fn open(site: SiteName, disk: Arc<dyn Disk>) -> Result<Segments> {
@@ -180,30 +169,6 @@ impl Segments {
         appenders[at] = Some((sender.clone(), thread));
         Ok(sender)
     }
-
-    pub fn mark(&self) -> Mark {
-        Mark(self.shared.lock().iter().map(|(number, segment)| (*number, segment.end)).collect())
-    }
-
-    /// Frees everything before `mark` that is not in `live`. To be safe the caller takes the mark first, waits until
-    /// every chunk put before it is either referred to by a durable row or given up, and then reads all live places.
-    /// Files without a live chunk are removed, those at least half dead get holes. Error: Internal.
-    pub fn sweep(&self, mark: &Mark, live: impl IntoIterator<Item = Placed>) -> Result<Swept> {
-        let mut living: HashMap<u32, Vec<Range<u64>>> = HashMap::new();
-        for at in live.into_iter().filter(|at| at.site == self.shared.site) {
-            living.entry(at.segment).or_default().push(at.offset..at.offset + HEADER_BYTES as u64 + at.length);
-        }
-        let mut swept = Swept::default();
-        for (number, end) in &mark.0 {
-            let mut live = living.remove(number).unwrap_or_default();
-            live.sort_by_key(|range| range.start);
-            self.shared.sweep_segment(*number, *end, &live, &mut swept).map_err(Error::internal)?;
-        }
-        if swept.segments_removed > 0 {
-            self.shared.disk.sync_folder().map_err(Error::internal)?;
-        }
-        Ok(swept)
-    }
 }
 
 fn page_up(offset: u64) -> u64 {
@@ -215,6 +180,25 @@ fn page_down(offset: u64) -> u64 {
 }
 
 impl Shared {
+    /// Frees everything before `mark` that is not in `live`: files without a live chunk are removed, those at least half
+    /// dead get holes.
+    fn sweep(&self, mark: &Mark, live: Vec<Placed>) -> Result<Swept> {
+        let mut living: HashMap<u32, Vec<Range<u64>>> = HashMap::new();
+        for at in live.into_iter().filter(|at| at.site == self.site) {
+            living.entry(at.segment).or_default().push(at.offset..at.offset + HEADER_BYTES as u64 + at.length);
+        }
+        let mut swept = Swept::default();
+        for (number, end) in &mark.0 {
+            let mut live = living.remove(number).unwrap_or_default();
+            live.sort_by_key(|range| range.start);
+            self.sweep_segment(*number, *end, &live, &mut swept).map_err(Error::internal)?;
+        }
+        if swept.segments_removed > 0 {
+            self.disk.sync_folder().map_err(Error::internal)?;
+        }
+        Ok(swept)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Segment>> {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -523,6 +507,19 @@ impl Blobs for Segments {
             }
             Ok(())
         })
+    }
+
+    fn mark(&self) -> Mark {
+        Mark(self.shared.lock().iter().map(|(number, segment)| (*number, segment.end)).collect())
+    }
+
+    fn sweep(&self, mark: Mark, live: Vec<Placed>) -> Fut<'_, Result<Swept>> {
+        let shared = self.shared.clone();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return Box::pin(std::future::ready(shared.sweep(&mark, live)));
+        };
+        let sweeping = runtime.spawn_blocking(move || shared.sweep(&mark, live));
+        Box::pin(async move { sweeping.await.unwrap_or_else(|e| Err(Error::internal(e))) })
     }
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Mutex;
-use store::{Blobs, ChunkId, Placed};
+use store::{Blobs, ChunkId, Mark, Placed, Swept};
 
 /// A chunk store that forgets everything with the process.
 #[derive(Debug)]
@@ -57,5 +57,11 @@ impl Blobs for MemoryBlobs {
             }
             Ok(())
         })
+    }
+    fn mark(&self) -> Mark {
+        Mark::default()
+    }
+    fn sweep(&self, _: Mark, _: Vec<Placed>) -> Fut<'_, Result<Swept>> {
+        Box::pin(async { Ok(Swept::default()) })
     }
 }

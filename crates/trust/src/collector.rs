@@ -1,4 +1,5 @@
-//! The collector: deletes the chunks of dropped contents when their time has come, and purges dropped spaces.
+//! The collector: deletes the chunks of dropped contents when their time has come, purges dropped spaces, and frees what
+//! earlier processes staged and never committed.
 
 use crate::batch::Dropped;
 use crate::content::{Content, LedgerRow, Piece};
@@ -59,6 +60,33 @@ impl Trust {
             deleted += self.purge(name.parse()?).await?;
         }
         Ok(deleted)
+    }
+
+    /// Frees chunks of earlier processes that no ledger row names. What they staged and did not commit, nobody can adopt
+    /// any more; what this process stages lies behind the marks.
+    pub async fn free_orphans(&self) -> Result<()> {
+        let inner = self.inner();
+        let mut live: Vec<Placed> = Vec::new();
+        let mut range = KeyRange::prefix(&layout::whole_ledger());
+        loop {
+            let page = inner.kv.scan(range.clone(), store::PAGE_ROWS_MAX, false).await?;
+            for row in page.rows {
+                let ledger: LedgerRow = base::decode(&open_record(&inner.keys.facts, &row.key, &row.value)?)?;
+                live.push(ledger.at);
+            }
+            match page.next {
+                Some(next) => range = range.resume(next, false),
+                None => break,
+            }
+        }
+        for (site, mark) in inner.sites.iter().zip(&inner.marks) {
+            let here = live.iter().filter(|at| at.site == *site.site()).cloned().collect();
+            let swept = site.sweep(mark.clone(), here).await?;
+            if swept.bytes_freed > 0 {
+                tracing::info!(site = %site.site(), bytes = swept.bytes_freed, "orphaned chunks were freed");
+            }
+        }
+        Ok(())
     }
 
     /// The chunks of a dropped content that nothing keeps. Empty when its space is gone: the purge takes them.

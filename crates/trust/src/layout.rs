@@ -69,6 +69,9 @@ pub(crate) fn ledger(space: SpaceId, chunk: store::ChunkId) -> Key {
 pub(crate) fn space_ledger(space: SpaceId) -> Key {
     key(SHARD, &[b"l", space.0.as_bytes()])
 }
+pub(crate) fn whole_ledger() -> Key {
+    key(SHARD, &[b"l"])
+}
 pub(crate) fn garbage(due: base::Timestamp, id: [u8; 16]) -> Key {
     key(SHARD, &[b"g", &due.0.to_be_bytes(), &id])
 }

@@ -64,6 +64,8 @@ pub struct Trust(Arc<Inner>);
 pub(crate) struct Inner {
     kv: Arc<dyn Kv>,
     sites: Vec<Arc<dyn Blobs>>,
+    /// Where each site's segments ended when this process opened them: nothing of its own lies before.
+    marks: Vec<store::Mark>,
     rules: Box<dyn Rules>,
     facts: RwLock<Facts>,
     keys: keys::Keys,

@@ -91,6 +91,7 @@ impl Trust {
         let indexed = watch::Sender::new(sequencer.head.number);
         let inner = Inner {
             sites: sites.iter().map(|(_, blobs)| blobs.clone()).collect(),
+            marks: sites.iter().map(|(_, blobs)| blobs.mark()).collect(),
             kv,
             rules,
             facts: RwLock::new(facts),
@@ -178,6 +179,9 @@ impl Trust {
             match trust.sweep().await {
                 Ok(()) => trust.inner().swept.store(true, Ordering::Release),
                 Err(error) => tracing::error!(%error, "the sweep of unfinished acts failed"),
+            }
+            if let Err(error) = trust.free_orphans().await {
+                tracing::error!(%error, "the sweep of orphaned chunks failed; the next start tries again");
             }
             let mut collected = tokio::time::Instant::now();
             let mut turns = tokio::time::interval(TURN);

@@ -258,3 +258,37 @@ async fn a_new_subscription_belongs_to_its_tenant_from_the_first_row() {
     let report = kit.audit(Some(tenant)).await;
     assert!(report.findings.is_empty());
 }
+
+#[tokio::test]
+async fn chunks_of_a_commit_outlive_a_restart_and_those_of_a_crash_are_freed() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = || std::sync::Arc::new(store::disk::RealDisk::new(folder.path()).unwrap());
+    let segments = || -> std::sync::Arc<dyn store::Blobs> { std::sync::Arc::new(store::Segments::open(base::SiteName::new("paris-1").unwrap(), disk()).unwrap()) };
+    let kv = store::open_memory().unwrap();
+    let kit = Kit::start(Setup::new(13).on(kv.clone(), segments())).await;
+    let tenant = add_tenant(&kit).await;
+    let chance = kit.trust.chance();
+    let anna = Principal { tenant, object: ObjectId::random(&*chance), app: base::AppId::random(&*chance), kind: PrincipalKind::User, name: "anna".into() };
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+    let staged = p.stage_bytes(vec![5; 300_000].into()).await.unwrap();
+    p.commit(Batch::new().adopt(&staged), Outcome::done(201)).await.unwrap();
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+    // forty MiB that no commit adopts
+    for _ in 0..10 {
+        p.stage_bytes(vec![6; 4 << 20].into()).await.unwrap();
+    }
+    drop(p);
+    kit.crash();
+    let blobs = segments();
+    let kit = Kit::start(Setup::new(14).on(kv, blobs.clone())).await;
+    while !kit.trust.is_swept() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    kit.trust.free_orphans().await.unwrap();
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
+    assert_eq!(read(p.data().content(&staged.content, 0..300_000)).await.unwrap(), vec![5; 300_000]);
+    p.close(Outcome::done(200)).await.unwrap();
+    use std::os::unix::fs::MetadataExt;
+    let used: u64 = std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().blocks() * 512).sum();
+    assert!(used < 20 << 20, "{used} bytes are still used");
+}

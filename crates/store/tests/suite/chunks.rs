@@ -145,7 +145,7 @@ fn a_sweep_frees_what_nobody_names_and_nothing_younger() {
         }
         let mark = segments.mark();
         let young = [put(100, 9_000), put(101, 300_000), put(102, 300_000)];
-        let swept = segments.sweep(&mark, live.iter().map(|(_, at)| at.clone())).unwrap();
+        let swept = block_on(segments.sweep(mark, live.iter().map(|(_, at)| at.clone()).collect())).unwrap();
         assert!(swept.bytes_freed > 4_000_000, "{swept:?}");
         for (n, at) in live.iter().chain(&young) {
             assert_eq!(block_on(segments.read(id(*n), at, 0..at.length)).unwrap(), content(*n, at.length as usize));
@@ -154,7 +154,7 @@ fn a_sweep_frees_what_nobody_names_and_nothing_younger() {
         // no chunk is named any more: the files go, but for the one with the highest number
         let segments = open(&disk);
         let files = disk.list().unwrap().len();
-        let swept = segments.sweep(&segments.mark(), []).unwrap();
+        let swept = block_on(segments.sweep(segments.mark(), Vec::new())).unwrap();
         assert_eq!((swept.segments_removed, disk.list().unwrap().len()), (files as u64 - 1, 1));
         assert!(block_on(segments.read(id(100), &young[0].1, 0..10)).is_err());
         let (n, at) = put_in(&segments, 200);
