@@ -78,6 +78,9 @@ pub(crate) fn environments(newest: bool) -> Result<(PathBuf, PathBuf)> {
 
 /// Builds the binary, makes the namespace, runs the inner half in it and gives back its score.
 pub(crate) fn all(options: &Options) -> Result<Tally> {
+    if !STORIES.iter().any(|story| is_chosen(story, &options.only)) {
+        bail!("no story has such a name; there are: {}", STORIES.join(", "));
+    }
     if !setup::is_root()? {
         bail!("a network namespace needs root: run it as root, or in a container where you are root");
     }
@@ -174,6 +177,11 @@ fn sweep() -> Result<()> {
     Ok(())
 }
 
+/// No words choose every story.
+fn is_chosen(story: &str, words: &[String]) -> bool {
+    words.is_empty() || words.iter().any(|word| story.contains(word.as_str()))
+}
+
 /// The half that runs inside the namespace.
 pub(crate) fn run_inside(inside: &Inside) -> Result<bool> {
     let asked = names::serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 53)), DOMAIN)?;
@@ -184,8 +192,7 @@ pub(crate) fn run_inside(inside: &Inside) -> Result<bool> {
         Ok(Tally::one(true))
     });
     if let Some(region) = region {
-        let chosen = |story: &&&str| inside.only.is_empty() || inside.only.iter().any(|word| story.contains(word.as_str()));
-        for story in STORIES.iter().filter(chosen) {
+        for story in STORIES.iter().filter(|story| is_chosen(story, &inside.only)) {
             score.step(story, || tell(inside, &region, story));
         }
         let data = region.data.clone();
@@ -397,6 +404,15 @@ mod tests {
         assert_eq!(administrator_in(screen), Some(("admin@bleu.localhost".to_owned(), "aB3-_x".to_owned())));
         assert_eq!(administrator_in("admin@bleu.localhost\n  aB"), None, "half written");
         assert_eq!(administrator_in("The region answers.\n"), None);
+    }
+
+    #[test]
+    fn stories_are_chosen_by_parts_of_their_names() {
+        assert!(STORIES.iter().all(|story| is_chosen(story, &[])));
+        let words = ["rclone".to_owned(), "sdk".to_owned()];
+        let chosen: Vec<_> = STORIES.iter().filter(|story| is_chosen(story, &words)).collect();
+        assert_eq!(chosen, [&"sdk_default_credential.py", &"sdk_blob.py", &"rclone.sh"]);
+        assert!(all(&Options { only: vec!["no such story".to_owned()], ..Options::default() }).is_err());
     }
 
     #[test]
