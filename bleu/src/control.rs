@@ -49,8 +49,9 @@ const SOCKET_PATH_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Verb {
-    Status,
-    Head,
+    // braces, so that these two refuse unknown fields as well
+    Status {},
+    Head {},
     Trust { tenant: Option<TenantId> },
     Prove { number: u64 },
     Entries { tenant: Option<TenantId>, from: u64 },
@@ -99,7 +100,10 @@ async fn connect(folder: &Folder) -> Result<Option<UnixStream>> {
         Ok(stream) => Ok(Some(stream)),
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => Ok(None),
         Err(error) => Err(error).with_context(|| {
-            phrase!("The running region can't be asked. Are you its user?", "La région en marche ne peut être interrogée. Êtes-vous son utilisateur ?")
+            phrase!(
+                "The running region can't be asked. Are you its user?",
+                "La région en marche ne peut être interrogée. Êtes-vous son utilisateur ?"
+            )
         }),
     }
 }
@@ -128,7 +132,10 @@ async fn ask_over(mut stream: UnixStream, verb: &Verb) -> Result<Vec<u8>> {
     }
     bar.finish_and_clear();
     if answer.len() as u64 != head.bytes {
-        bail!(phrase!("The region stopped in the middle of its answer. Ask again.", "La région s’est arrêtée au milieu de sa réponse. Redemandez."));
+        bail!(phrase!(
+            "The region stopped in the middle of its answer. Ask again.",
+            "La région s’est arrêtée au milieu de sa réponse. Redemandez."
+        ));
     }
     Ok(answer)
 }
@@ -190,7 +197,10 @@ pub fn serve(region: Arc<Region>, urls: Arc<Urls>) -> Result<Control> {
     let socket = Socket::of(&region.folder)?;
     let shown = path.display().to_string();
     let listener = UnixListener::bind(&socket.path).with_context(|| {
-        phrase!("The socket '{shown}' can't be made: the folder's file system may not hold sockets.", "Le socket « {shown} » ne peut être créé : le système de fichiers du dossier n’en accepte peut-être pas.")
+        phrase!(
+            "The socket '{shown}' can't be made: the folder's file system may not hold sockets.",
+            "Le socket « {shown} » ne peut être créé : le système de fichiers du dossier n’en accepte peut-être pas."
+        )
     })?;
     // the folder is its owner's alone (0700) while this is on its way
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
@@ -230,7 +240,14 @@ async fn answer(mut stream: UnixStream, region: &Region, urls: &Arc<Urls>) -> Re
     let request = tokio::time::timeout(REQUEST_TIME, read_frame(&mut stream, REQUEST_BYTES_MAX)).await??;
     let outcome = match parse(&request) {
         Ok(verb) => act(region, urls, verb, true).await,
-        Err(_) => Err(base::Error::invalid("UnknownVerb", phrase!("The region does not know that verb: is it another version of bleu?", "La région ne connaît pas ce verbe : est-ce une autre version de bleu ?")).into()),
+        Err(_) => Err(base::Error::invalid(
+            "UnknownVerb",
+            phrase!(
+                "The region does not know that verb: is it another version of bleu?",
+                "La région ne connaît pas ce verbe : est-ce une autre version de bleu ?"
+            ),
+        )
+        .into()),
     };
     let (head, bytes) = match outcome {
         Ok(bytes) => (AnswerHead { error: None, bytes: bytes.len() as u64 }, bytes),
@@ -270,8 +287,8 @@ async fn read_frame(stream: &mut UnixStream, bytes_max: usize) -> Result<Vec<u8>
 /// Does what a verb says. `running`: listeners are up.
 async fn act(region: &Region, urls: &Arc<Urls>, verb: Verb, running: bool) -> Result<Vec<u8>> {
     match verb {
-        Verb::Status => status(region, running).await,
-        Verb::Head => {
+        Verb::Status {} => status(region, running).await,
+        Verb::Head {} => {
             region.trust.turn().await?;
             let checkpoint = region.trust.public().checkpoint().await;
             checkpoint.with_context(|| phrase!("The record has no checkpoint yet.", "Le journal n’a pas encore de point de contrôle."))
@@ -285,23 +302,33 @@ async fn act(region: &Region, urls: &Arc<Urls>, verb: Verb, running: bool) -> Re
 }
 
 fn first_tenant(region: &Region) -> Result<TenantId> {
-    let client = credentials::read(&region.folder, None)?;
-    Ok(client.with_context(|| phrase!("The region has no tenant yet.", "La région n’a pas encore de locataire."))?.tenant)
+    let tenant = region.trust.facts(|f| f.tenant_by_domain(&region.settings.domain));
+    tenant.with_context(|| phrase!("The region has no tenant yet.", "La région n’a pas encore de locataire."))
 }
 
 async fn status(region: &Region, running: bool) -> Result<Vec<u8>> {
     let status = region.trust.status().await;
-    let sites: Vec<_> = status.places.iter().map(|p| json!({ "site": p.site, "country": p.country, "nuts": p.nuts, "address": p.address })).collect();
+    let sites: Vec<_> =
+        status.places.iter().map(|p| json!({ "site": p.site, "country": p.country, "nuts": p.nuts, "address": p.address })).collect();
     let services: Vec<&str> = if running { crate::services::all().iter().map(|s| s.namespace()).collect() } else { Vec::new() };
     let mut wrong: Vec<String> = Vec::new();
     if !status.cosigned {
-        wrong.push(phrase!("not every witness has cosigned the newest checkpoint", "tous les témoins n’ont pas cosigné le dernier point de contrôle"));
+        wrong.push(phrase!(
+            "not every witness has cosigned the newest checkpoint",
+            "tous les témoins n’ont pas cosigné le dernier point de contrôle"
+        ));
     }
     if status.witnesses == 0 {
-        wrong.push(phrase!("the region has no witness: its record can be rewritten unseen", "la région n’a pas de témoin : son journal peut être réécrit sans que cela se voie"));
+        wrong.push(phrase!(
+            "the region has no witness: its record can be rewritten unseen",
+            "la région n’a pas de témoin : son journal peut être réécrit sans que cela se voie"
+        ));
     }
     if !region.trust.is_swept() && running {
-        wrong.push(phrase!("acts that a crash left open are not closed yet", "des actes laissés ouverts par un arrêt brutal ne sont pas encore clos"));
+        wrong.push(phrase!(
+            "acts that a crash left open are not closed yet",
+            "des actes laissés ouverts par un arrêt brutal ne sont pas encore clos"
+        ));
     }
     let document = json!({
         "running": running,
@@ -334,33 +361,41 @@ async fn prove(region: &Region, number: u64) -> Result<Vec<u8>> {
     Ok(serde_json::to_vec(&document)?)
 }
 
+/// The verb under which reading entries is itself recorded.
+const READ_RECORD: &str = "Read record";
+
 /// Entries from an index on; with `from` beyond the end, where the log stands. It opens a tenant's entries, so it is an
-/// act like any other: recorded before it is done.
+/// act like any other, in the record before anything is shown. Where nothing is new but such acts nothing is shown and
+/// nothing recorded: else whoever follows would follow himself.
 async fn entries(region: &Region, urls: &Arc<Urls>, tenant: TenantId, from: u64) -> Result<Vec<u8>> {
     let size = region.trust.status().await.size;
-    if from >= size {
-        return Ok(serde_json::to_vec(&json!({ "size": size, "next": size, "entries": [] }))?);
+    let found = match from < size {
+        true => region.trust.entries_from(Some(tenant), from).await?,
+        false => Vec::new(),
+    };
+    let is_own = |event: &Option<::record::Event>| event.as_ref().is_some_and(|e| e.verb == READ_RECORD);
+    if found.iter().all(|(_, _, event)| is_own(event)) {
+        let next = from.min(size) + found.len() as u64;
+        return Ok(serde_json::to_vec(&json!({ "size": size, "next": next, "entries": [] }))?);
     }
     let near = region.near("control", urls);
     let target = ResourceId::tenant(tenant);
-    let permit = near.permit::<Read>("Read record", &["bleu.control/record/read"], false, &target, Weight::Before, &format!("from {from}")).await?;
-    let found = region.trust.entries_from(Some(tenant), from).await;
-    let shown: Result<Vec<_>> = found.map_err(anyhow::Error::from).map(|found| {
-        found.into_iter().take(ENTRIES_MAX).map(|(index, entry, event)| json!({ "index": index, "entry": entry.id.to_string(), "at": entry.draft.at.rfc3339(), "phase": entry.draft.phase, "weight": entry.draft.weight, "event": event })).collect()
-    });
-    let outcome = match &shown {
-        Ok(_) => Outcome::done(200),
-        Err(_) => Outcome::failed(&base::Error::internal("the entries could not be read")),
-    };
-    let _receipt = permit.close(outcome).await?;
-    let shown = shown?;
+    let permit =
+        near.permit::<Read>(READ_RECORD, &["bleu.control/record/read"], false, &target, Weight::Before, &format!("from {from}")).await?;
+    let show = |(index, entry, event): (u64, ::record::Entry, Option<::record::Event>)| json!({ "index": index, "entry": entry.id.to_string(), "at": entry.draft.at.rfc3339(), "phase": entry.draft.phase, "weight": entry.draft.weight, "event": event });
+    let shown: Vec<_> = found.into_iter().take(ENTRIES_MAX).map(show).collect();
+    let _receipt = permit.close(Outcome::done(200)).await?;
     let next = from + shown.len() as u64;
     Ok(serde_json::to_vec(&json!({ "size": size, "next": next, "entries": shown }))?)
 }
 
 async fn add_tenant(region: &Region, urls: &Arc<Urls>, name: &str, domain: &str) -> Result<Vec<u8>> {
     if credentials::read(&region.folder, Some(domain))?.is_some_and(|c| c.client_id.is_some()) {
-        bail!(base::Error::new(Kind::Conflict, "DomainTaken", phrase!("There is a tenant '{domain}' already.", "Il y a déjà un locataire « {domain} ».")));
+        bail!(base::Error::new(
+            Kind::Conflict,
+            "DomainTaken",
+            phrase!("There is a tenant '{domain}' already.", "Il y a déjà un locataire « {domain} ».")
+        ));
     }
     let client = Client {
         tenant: TenantId::random(&OsChance),
@@ -381,4 +416,48 @@ async fn add_tenant(region: &Region, urls: &Arc<Urls>, name: &str, domain: &str)
         "password": String::from_utf8_lossy(password.expose()),
     });
     Ok(serde_json::to_vec(&document)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_set_of_verbs_is_closed() {
+        let tenant = TenantId::random(&OsChance);
+        for verb in [
+            Verb::Status {},
+            Verb::Head {},
+            Verb::Trust { tenant: None },
+            Verb::Prove { number: 7 },
+            Verb::Entries { tenant: Some(tenant), from: 0 },
+            Verb::Export { tenant: Some(tenant) },
+            Verb::AddTenant { name: "Contoso".into(), domain: "contoso.localhost".into() },
+        ] {
+            assert_eq!(parse(&serde_json::to_vec(&verb).unwrap()).unwrap(), verb);
+        }
+        for bad in [
+            "",
+            "{}",
+            "null",
+            r#"{"verb":"Status"}"#,
+            r#"{"verb":"exec"}"#,
+            r#"{"verb":"prove"}"#,
+            r#"{"verb":"prove","number":-1}"#,
+            r#"{"verb":"head","more":1}"#,
+            r#"{"verb":"export","tenant":"x"}"#,
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_verb_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "\\PC{0,80}") {
+            fuzz::fuzz_control(&bytes);
+            fuzz::fuzz_control(text.as_bytes());
+            fuzz::fuzz_control(format!("{{\"verb\":\"prove\",\"number\":{text}}}").as_bytes());
+        }
+    }
 }

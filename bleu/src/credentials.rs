@@ -42,7 +42,8 @@ pub fn read(folder: &Folder, domain: Option<&str>) -> Result<Option<Client>> {
 pub fn need(folder: &Folder, domain: Option<&str>) -> Result<(Client, AppId)> {
     if let Some(domain) = domain {
         // it becomes part of a path
-        let plain = !domain.is_empty() && domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') && !domain.contains("..");
+        let plain =
+            !domain.is_empty() && domain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.') && !domain.contains("..");
         anyhow::ensure!(plain, phrase!("'{domain}' is not a domain.", "« {domain} » n’est pas un domaine."));
     }
     let found = read(folder, domain)?.and_then(|c| c.client_id.map(|id| (c, id)));

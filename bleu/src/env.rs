@@ -18,9 +18,12 @@ pub enum Shell {
 /// Where a started region answers. Error: it was never started.
 pub fn ready(folder: &Folder) -> Result<Ready> {
     let text = read_small(&folder.path("ready.json"))?;
-    let text = text.with_context(|| phrase!("The region was never started. Type 'bleu up'.", "La région n’a jamais été démarrée. Tapez « bleu up »."))?;
+    let text = text.with_context(|| {
+        phrase!("The region was never started. Type 'bleu up'.", "La région n’a jamais été démarrée. Tapez « bleu up ».")
+    })?;
     let shown = folder.path("ready.json").display().to_string();
-    serde_json::from_str(&text).with_context(|| phrase!("'{shown}' is not right. Start the region again.", "« {shown} » n’est pas correct. Redémarrez la région."))
+    serde_json::from_str(&text)
+        .with_context(|| phrase!("'{shown}' is not right. Start the region again.", "« {shown} » n’est pas correct. Redémarrez la région."))
 }
 
 /// The variables, in the order in which they are printed.

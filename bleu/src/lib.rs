@@ -6,12 +6,13 @@
 //! | `control` | how the other commands ask a running region |
 //! | `witness` | the second process, and the region's side of it |
 //! | `env`, `login`, `names`, `status`, `record_command`, `verify`, `tenant` | one command each |
-//! | `text`, `ui` | French and English; what is printed |
+//! | `text`, `help`, `ui` | French and English; what is printed |
 
 pub mod control;
 mod credentials;
 mod env;
 mod folder;
+mod help;
 mod login;
 mod names;
 mod record_command;
@@ -29,7 +30,7 @@ pub mod witness;
 
 use anyhow::Result;
 use base::TenantId;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,7 +41,7 @@ pub const DATA: &str = "bleu-data";
 
 /// An open, sovereign cloud that speaks Azure.
 #[derive(Parser)]
-#[command(name = "bleu", version, about, arg_required_else_help = true)]
+#[command(name = "bleu", version, about, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -134,7 +135,10 @@ enum Command {
         child: bool,
     },
     /// Print the completions of a shell
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Args)]
@@ -244,7 +248,8 @@ enum Tenant {
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let definition = if text::is_french() { help::french(definition()) } else { definition() };
+    let cli = Cli::from_arg_matches(&definition.get_matches()).unwrap_or_else(|e| e.exit());
     quiet_logs();
     match run(cli.command) {
         Ok(code) => code,
@@ -255,9 +260,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn definition() -> clap::Command {
+    Cli::command()
+}
+
 /// Warnings and errors, on the standard error; `BLEU_LOG` asks for more.
 fn quiet_logs() {
-    let filter = tracing_subscriber::EnvFilter::builder().with_default_directive(tracing::Level::WARN.into()).with_env_var("BLEU_LOG").from_env_lossy();
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::Level::WARN.into())
+        .with_env_var("BLEU_LOG")
+        .from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
@@ -267,7 +279,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Verify { bundle, trust, json } => return Ok(verify::run(&bundle, trust.as_deref(), json)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "bleu", &mut script);
+            clap_complete::generate(shell, &mut definition(), "bleu", &mut script);
             ui::bytes(&script);
             return Ok(ExitCode::SUCCESS);
         }
@@ -284,7 +296,15 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(up) => {
             let asked = settings::Asked { domain: up.domain, location: up.location, engine: up.engine, sites: up.site };
-            let options = up::Options { data: up.data.data, listen: up.listen, ready_file: up.ready_file, asked, dns: up.dns, witness: !up.no_witness, json: up.json };
+            let options = up::Options {
+                data: up.data.data,
+                listen: up.listen,
+                ready_file: up.ready_file,
+                asked,
+                dns: up.dns,
+                witness: !up.no_witness,
+                json: up.json,
+            };
             up::run(options).await?;
         }
         Command::Env { data, shell, tenant } => env::run(&data.data, shell, tenant.as_deref())?,
@@ -292,7 +312,9 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Names { data, accounts, json } => names::run(&data.data, &accounts, json)?,
         Command::Status { data, json } => return status::run(&data.data, json).await,
         Command::Record(Record::Head { data }) => record_command::head(&data.data).await?,
-        Command::Record(Record::Follow { data, tenant, from, once, json }) => record_command::follow(&data.data, tenant, from, once, json).await?,
+        Command::Record(Record::Follow { data, tenant, from, once, json }) => {
+            record_command::follow(&data.data, tenant, from, once, json).await?
+        }
         Command::Record(Record::Prove { data, entry }) => record_command::prove(&data.data, &entry).await?,
         Command::Record(Record::Export { data, tenant, out }) => record_command::export(&data.data, tenant, out).await?,
         Command::Record(Record::Trust { data, tenant, out }) => record_command::trust(&data.data, tenant, out.as_deref()).await?,

@@ -31,7 +31,10 @@ pub async fn run(data: &Path, tenant: Option<&str>, replace_trust: bool) -> Resu
     write_secret(&secret, client.client_secret.as_bytes())?;
     let from_file = format!("@{}", secret.display());
     let (id, tenant_id) = (client_id.to_string(), client.tenant.to_string());
-    let signed_in = az.run(&["login", "--service-principal", "--username", &id, "--password", &from_file, "--tenant", &tenant_id], Some((&from_file, "\"$AZURE_CLIENT_SECRET\"")));
+    let signed_in = az.run(
+        &["login", "--service-principal", "--username", &id, "--password", &from_file, "--tenant", &tenant_id],
+        Some((&from_file, "\"$AZURE_CLIENT_SECRET\"")),
+    );
     std::fs::remove_file(&secret)?;
     signed_in?;
     let data = data.display().to_string();
@@ -85,7 +88,12 @@ impl Az {
         ui::line(format!("+ az {}", shown.join(" ")));
         let output = self.command(arguments).stdout(Stdio::null()).stderr(Stdio::inherit()).status().map_err(Az::missing)?;
         if !output.success() {
-            bail!(phrase!("'az {} {}' failed: what it says stands above.", "« az {} {} » a échoué : son message est ci-dessus.", arguments[0], arguments[1]));
+            bail!(phrase!(
+                "'az {} {}' failed: what it says stands above.",
+                "« az {} {} » a échoué : son message est ci-dessus.",
+                arguments[0],
+                arguments[1]
+            ));
         }
         Ok(())
     }
@@ -122,7 +130,11 @@ fn keep_trust(text: &[u8], replace: bool) -> Result<()> {
 /// The same log, region and tenant key, and no witness lost.
 fn same_region(kept: &str, keys: &TrustKeys) -> bool {
     TrustKeys::parse(kept).is_ok_and(|old| {
-        old.log == keys.log && old.region == keys.region && old.tenant == keys.tenant && keys.threshold >= old.threshold && old.witnesses.iter().all(|w| keys.witnesses.contains(w))
+        old.log == keys.log
+            && old.region == keys.region
+            && old.tenant == keys.tenant
+            && keys.threshold >= old.threshold
+            && old.witnesses.iter().all(|w| keys.witnesses.contains(w))
     })
 }
 

@@ -12,7 +12,8 @@ const SERVICES: &[&str] = &["blob.core", "queue.core", "table.core", "file.core"
 pub fn run(data: &Path, accounts: &[String], as_json: bool) -> Result<()> {
     let ready = env::ready(&Folder::existing(data)?)?;
     let domain = &ready.domain;
-    let mut names: Vec<String> = std::iter::once(domain.clone()).chain(["management", "login", "graph", "record"].map(|l| format!("{l}.{domain}"))).collect();
+    let mut names: Vec<String> =
+        std::iter::once(domain.clone()).chain(["management", "login", "graph", "record"].map(|l| format!("{l}.{domain}"))).collect();
     for account in accounts {
         if !(3..=24).contains(&account.len()) || !account.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
             bail!(phrase!("'{account}' is not the name of a storage account.", "« {account} » n’est pas le nom d’un compte de stockage."));

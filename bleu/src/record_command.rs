@@ -15,7 +15,7 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 const FOLLOW_BACK: u64 = 20;
 
 pub async fn head(data: &Path) -> Result<()> {
-    ui::bytes(&control::ask(&Folder::existing(data)?, Verb::Head).await?);
+    ui::bytes(&control::ask(&Folder::existing(data)?, Verb::Head {}).await?);
     Ok(())
 }
 
@@ -28,7 +28,10 @@ pub async fn trust(data: &Path, tenant: Option<TenantId>, out: Option<&Path>) ->
     };
     write_public(out, &text)?;
     let shown = out.display();
-    ui::note(phrase!("Written: {shown}. Hand it over by another way than the bundles.", "Écrit : {shown}. Transmettez-le par une autre voie que les exports."));
+    ui::note(phrase!(
+        "Written: {shown}. Hand it over by another way than the bundles.",
+        "Écrit : {shown}. Transmettez-le par une autre voie que les exports."
+    ));
     Ok(())
 }
 
@@ -40,13 +43,21 @@ pub async fn export(data: &Path, tenant: Option<TenantId>, out: PathBuf) -> Resu
     let bundle = bundle?;
     write_secret(&out, &bundle)?;
     let (shown, size) = (out.display(), bundle.len());
-    ui::note(phrase!("Written: {shown} ({size} bytes). Check it with 'bleu verify {shown}'.", "Écrit : {shown} ({size} octets). Vérifiez-le avec « bleu verify {shown} »."));
+    ui::note(phrase!(
+        "Written: {shown} ({size} bytes). Check it with 'bleu verify {shown}'.",
+        "Écrit : {shown} ({size} octets). Vérifiez-le avec « bleu verify {shown} »."
+    ));
     Ok(())
 }
 
 pub async fn prove(data: &Path, entry: &str) -> Result<()> {
     let number = entry.strip_prefix("0-").unwrap_or(entry).parse::<u64>();
-    let number = number.with_context(|| phrase!("'{entry}' is not the name of an entry, such as 0-42 (header x-bleu-entry).", "« {entry} » n’est pas le nom d’une entrée, tel que 0-42 (en-tête x-bleu-entry)."))?;
+    let number = number.with_context(|| {
+        phrase!(
+            "'{entry}' is not the name of an entry, such as 0-42 (header x-bleu-entry).",
+            "« {entry} » n’est pas le nom d’une entrée, tel que 0-42 (en-tête x-bleu-entry)."
+        )
+    })?;
     let proof: Value = serde_json::from_slice(&control::ask(&Folder::existing(data)?, Verb::Prove { number }).await?)?;
     ui::line(serde_json::to_string_pretty(&proof)?);
     Ok(())
@@ -99,7 +110,8 @@ fn show(entry: &Value, as_json: bool) -> Result<()> {
         true => phrase!("another's", "d’un autre"),
         false => {
             let who = [&event["who"]["name"], &event["who"]["kind"]].into_iter().map(word).find(|w| !w.is_empty()).unwrap_or_default();
-            let about = [&event["resource"], &event["detail"]].into_iter().map(word).filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
+            let about =
+                [&event["resource"], &event["detail"]].into_iter().map(word).filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ");
             format!("{} | {who} | {about} | {}", word(&event["verb"]), word(&event["outcome"]["ended"]))
         }
     };

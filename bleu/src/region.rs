@@ -71,7 +71,12 @@ impl Region {
 
     /// The reach of one of the region's own parts.
     pub fn near(&self, part: &'static str, urls: &Arc<Urls>) -> Neighbours {
-        let origin = Origin { request: RequestId::random(&OsChance), peer: None, client_request: None, user_agent: Some(concat!("bleu/", env!("CARGO_PKG_VERSION")).into()) };
+        let origin = Origin {
+            request: RequestId::random(&OsChance),
+            peer: None,
+            client_request: None,
+            user_agent: Some(concat!("bleu/", env!("CARGO_PKG_VERSION")).into()),
+        };
         Neighbours::new(self.trust.clone(), Caller::Region { part }, origin, urls.clone())
     }
 }
@@ -115,7 +120,8 @@ async fn open_sites(folder: &Folder, places: Vec<Place>) -> Result<Vec<(Place, A
             .map(|place| {
                 let path = folder.join(place.site.as_str());
                 let shown = path.display().to_string();
-                let disk = RealDisk::new(&path).with_context(|| phrase!("The folder '{shown}' can't be made.", "Le dossier « {shown} » ne peut être créé."))?;
+                let disk = RealDisk::new(&path)
+                    .with_context(|| phrase!("The folder '{shown}' can't be made.", "Le dossier « {shown} » ne peut être créé."))?;
                 let segments: Arc<dyn Blobs> = Arc::new(store::Segments::open(place.site.clone(), Arc::new(disk))?);
                 Ok((place, segments))
             })

@@ -62,7 +62,8 @@ impl Settings {
         let path = folder.path("region.toml");
         let Some(text) = read_small(&path)? else { return Ok(None) };
         let shown = path.display();
-        let settings: Settings = toml::from_str(&text).with_context(|| phrase!("'{shown}' is not right.", "« {shown} » n’est pas correct."))?;
+        let settings: Settings =
+            toml::from_str(&text).with_context(|| phrase!("'{shown}' is not right.", "« {shown} » n’est pas correct."))?;
         settings.check().with_context(|| phrase!("'{shown}' is not right.", "« {shown} » n’est pas correct."))?;
         Ok(Some(settings))
     }
@@ -90,7 +91,11 @@ impl Settings {
 
     fn agree(&self, asked: &Asked) -> Result<()> {
         let differs = |asked: &Option<String>, is: &str| asked.as_ref().is_some_and(|a| !a.eq_ignore_ascii_case(is));
-        for (option, asked, is) in [("--domain", &asked.domain, &self.domain), ("--location", &asked.location, &self.location), ("--engine", &asked.engine, &self.engine)] {
+        for (option, asked, is) in [
+            ("--domain", &asked.domain, &self.domain),
+            ("--location", &asked.location, &self.location),
+            ("--engine", &asked.engine, &self.engine),
+        ] {
             if differs(asked, is) {
                 bail!(phrase!(
                     "This region was made with {option} {is}, which can't change. Leave the option out, or start another region with another --data.",
@@ -109,7 +114,8 @@ impl Settings {
 
     fn check(&self) -> Result<()> {
         self.location()?;
-        let label = |l: &str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let label =
+            |l: &str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let labels: Vec<&str> = self.domain.split('.').collect();
         // a wildcard certificate needs two labels under it
         if labels.len() < 2 || self.domain.len() > 200 || !labels.into_iter().all(label) {
@@ -146,7 +152,8 @@ impl Settings {
             .map(|s| {
                 let country = s.country.len() == 2 && s.country.bytes().all(|b| b.is_ascii_uppercase());
                 let nuts = (2..=5).contains(&s.nuts.len()) && s.nuts.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-                if !country || !nuts || !s.nuts.starts_with(&s.country) || s.address.len() > 200 || s.address.chars().any(char::is_control) {
+                if !country || !nuts || !s.nuts.starts_with(&s.country) || s.address.len() > 200 || s.address.chars().any(char::is_control)
+                {
                     bail!(phrase!(
                         "The place of site '{}' needs a country (FR), a NUTS code of that country (FR10) and an address on one line.",
                         "Le lieu du site « {} » demande un pays (FR), un code NUTS de ce pays (FR10) et une adresse sur une ligne.",
@@ -164,7 +171,10 @@ impl WitnessAt {
         let key: VerifierKey = self.key.parse()?;
         if key.kind() != record::KeyKind::Cosigner {
             let name = key.name();
-            bail!(phrase!("The key of witness '{name}' is not a cosigner's.", "La clé du témoin « {name} » n’est pas celle d’un cosignataire."));
+            bail!(phrase!(
+                "The key of witness '{name}' is not a cosigner's.",
+                "La clé du témoin « {name} » n’est pas celle d’un cosignataire."
+            ));
         }
         Ok(key)
     }

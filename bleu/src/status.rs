@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 /// Exit code 1 when something is wrong.
 pub async fn run(data: &Path, as_json: bool) -> Result<ExitCode> {
-    let answer = control::ask(&Folder::existing(data)?, Verb::Status).await?;
+    let answer = control::ask(&Folder::existing(data)?, Verb::Status {}).await?;
     let status: Value = serde_json::from_slice(&answer)?;
     let wrong = status["wrong"].as_array().map(Vec::as_slice).unwrap_or_default();
     let code = if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -33,7 +33,10 @@ pub async fn run(data: &Path, as_json: bool) -> Result<ExitCode> {
     row(text::say("tenants", "locataires"), &word(&status["tenants"]));
     row(text::say("spaces, each with its key", "espaces, chacun avec sa clé"), &word(&status["spaces"]));
     let record = &status["record"];
-    row(text::say("record", "journal"), &phrase!("{} entries, root {}", "{} entrées, racine {}", word(&record["size"]), word(&record["root"])));
+    row(
+        text::say("record", "journal"),
+        &phrase!("{} entries, root {}", "{} entrées, racine {}", word(&record["size"]), word(&record["root"])),
+    );
     row(text::say("witnesses", "témoins"), &word(&record["witnesses"]));
     for problem in wrong {
         row(text::say("WRONG", "ANOMALIE"), &word(problem));

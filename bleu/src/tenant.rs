@@ -15,17 +15,21 @@ pub async fn add(data: &Path, name: &str, domain: Option<&str>, as_json: bool) -
         Some(domain) => domain.to_ascii_lowercase(),
         None => format!("{}.{region}", label(name)?),
     };
-    let plain = domain.len() <= 200 && domain.split('.').count() >= 2 && domain.split('.').all(|l| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+    let plain = domain.len() <= 200
+        && domain.split('.').count() >= 2
+        && domain.split('.').all(|l| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
     if !plain {
         bail!(phrase!("'{domain}' is not a domain.", "« {domain} » n’est pas un domaine."));
     }
-    let answer: Value = serde_json::from_slice(&control::ask(&folder, Verb::AddTenant { name: name.into(), domain: domain.clone() }).await?)?;
+    let answer: Value =
+        serde_json::from_slice(&control::ask(&folder, Verb::AddTenant { name: name.into(), domain: domain.clone() }).await?)?;
     if as_json {
         ui::line(answer.to_string());
         return Ok(());
     }
     let word = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    let (tenant, admin, password, data) = (word("tenant"), word("administrator"), word("password"), env::quoted(&data.display().to_string()));
+    let (tenant, admin, password, data) =
+        (word("tenant"), word("administrator"), word("password"), env::quoted(&data.display().to_string()));
     ui::line(phrase!(
         "Tenant {tenant}, {domain}.\n\nAdministrator, shown this once and kept nowhere:\n  {admin}\n  {password}\n\nTo use it:\n  eval \"$(bleu env --data {data} --tenant {domain})\"\n  bleu login --data {data} --tenant {domain}",
         "Locataire {tenant}, {domain}.\n\nAdministrateur, affiché cette seule fois et conservé nulle part :\n  {admin}\n  {password}\n\nPour l’utiliser :\n  eval \"$(bleu env --data {data} --tenant {domain})\"\n  bleu login --data {data} --tenant {domain}"

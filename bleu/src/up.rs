@@ -52,7 +52,7 @@ pub struct Ready {
     pub location: String,
     pub port: u16,
     pub tenant: TenantId,
-    pub subscription: SubscriptionId,
+    pub subscription: Option<SubscriptionId>,
     pub ca: PathBuf,
     pub ca_bundle: PathBuf,
     pub dns: Option<SocketAddr>,
@@ -77,11 +77,21 @@ pub async fn run(options: Options) -> Result<()> {
     let urls = Arc::new(Urls { domain: region.settings.domain.clone(), port, location: region.settings.location()? });
     let (client, password) = first_tenant(&region, &urls).await?;
     let tls = certificate(&region).await?;
-    let services = services::all();
-    let gateway = Gateway::new(region.trust.clone(), urls.clone(), services.clone(), Arc::new(identity::verify_bearer));
-    let listening = gateway.listen(at, tls).await?;
+    let workers = services::Workers::start(&region.near("storage", &urls));
+    let gateway = Gateway::new(region.trust.clone(), urls.clone(), services::all(), Arc::new(identity::verify_bearer));
+    let mut listening = vec![gateway.listen(at, tls.clone()).await?];
+    if !at.ip().is_loopback() {
+        ui::note(phrase!(
+            "The region is open to other machines at {at}: whoever reaches it may try to sign in.",
+            "La région est ouverte aux autres machines sur {at} : qui l’atteint peut tenter de s’y connecter."
+        ));
+        if !at.ip().is_unspecified() {
+            // what it advertises is localhost
+            listening.push(gateway.listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port), tls).await?);
+        }
+    }
     let names = match options.dns {
-        Some(at) => Some(dns::serve(at, &region.settings.domain, address_of(listening.addr.ip()), None).await?),
+        Some(at) => Some(dns::serve(at, &region.settings.domain, address_of(at.ip()), None).await?),
         None => None,
     };
     let region = Arc::new(region);
@@ -97,7 +107,12 @@ pub async fn run(options: Options) -> Result<()> {
 
     stop.await;
     ui::note(text::say("Stopping: requests under way are finished.", "Arrêt : les requêtes en cours sont terminées."));
-    listening.stop(GRACE).await;
+    let mut stopping = tokio::task::JoinSet::new();
+    for listening in listening {
+        stopping.spawn(listening.stop(GRACE));
+    }
+    while stopping.join_next().await.is_some() {}
+    workers.stop().await;
     control.stop().await;
     if let Some(names) = names {
         names.stop().await;
@@ -139,6 +154,7 @@ fn address_of(ip: IpAddr) -> IpAddr {
 async fn first_tenant(region: &Region, urls: &Arc<Urls>) -> Result<(Client, Option<(String, SecretBytes)>)> {
     let client = match credentials::read(&region.folder, None)? {
         Some(client) => client,
+        None if region.trust.facts(|f| f.tenant_by_domain(&region.settings.domain).is_some()) => return without_credential(region),
         None => {
             let client = Client {
                 tenant: TenantId::random(&OsChance),
@@ -154,6 +170,22 @@ async fn first_tenant(region: &Region, urls: &Arc<Urls>) -> Result<(Client, Opti
     let (client, password) = seed(region, urls, client, "Bleu").await?;
     credentials::write(&region.folder, None, &client)?;
     Ok((client, password))
+}
+
+/// The first tenant is there and its file is not: the region starts all the same, and says what was lost.
+fn without_credential(region: &Region) -> Result<(Client, Option<(String, SecretBytes)>)> {
+    let shown = region.folder.path("client.json").display().to_string();
+    ui::note(phrase!(
+        "'{shown}' is missing, so 'bleu env' and 'bleu login' have no credential. Restore the file, or add a credential to the application as its administrator.",
+        "« {shown} » manque : « bleu env » et « bleu login » n’ont donc pas d’identifiants. Restaurez le fichier, ou ajoutez des identifiants à l’application en tant qu’administrateur."
+    ));
+    let domain = &region.settings.domain;
+    let found = region.trust.facts(|f| {
+        let tenant = f.tenant_by_domain(domain)?;
+        Some((tenant, f.subscriptions(tenant).first().map(|s| s.id)))
+    });
+    let (tenant, subscription) = found.context("the first tenant")?;
+    Ok((Client { tenant, domain: domain.clone(), subscription, client_id: None, client_secret: String::new() }, None))
 }
 
 /// Makes what is missing of a tenant.
@@ -214,7 +246,10 @@ async fn certificate(region: &Region) -> Result<Tls> {
     let stored: StoredCa = base::decode(made.expose())?;
     let ca = Ca::from_pem(&stored.certificate_pem, &SecretBytes::from(stored.key_pem))?;
     let period = now.seconds().div_euclid(CERTIFICATE_DAYS * DAY_SECONDS);
-    let made = region.trust.region_secret(&format!("certificate/{period}"), || make_certificate(&ca, domain, now), &catalogue::CERTIFICATE_ISSUED).await?;
+    let made = region
+        .trust
+        .region_secret(&format!("certificate/{period}"), || make_certificate(&ca, domain, now), &catalogue::CERTIFICATE_ISSUED)
+        .await?;
     let stored: StoredCertificate = base::decode(made.expose())?;
     write_authorities(&region.folder, ca.certificate_pem())?;
     Ok(Tls::new(stored.chain_der, &stored.key_der)?)
@@ -269,7 +304,7 @@ fn ready(folder: &Folder, urls: &Urls, client: &Client, dns: Option<SocketAddr>)
         location: urls.location.to_string(),
         port: urls.port,
         tenant: client.tenant,
-        subscription: client.subscription.context("the first tenant has a subscription")?,
+        subscription: client.subscription,
         ca: folder.path("ca.pem"),
         ca_bundle: folder.path("ca-bundle.pem"),
         dns,
@@ -284,7 +319,10 @@ fn tell(options: &Options, ready: &Ready, administrator: Option<&(String, Secret
         ui::line(serde_json::to_string(ready).unwrap_or_default());
     } else {
         let (location, url) = (&ready.location, &ready.management);
-        ui::line(phrase!("The region {location} answers at {url} (ready in {seconds:.2} s).", "La région {location} répond sur {url} (prête en {seconds:.2} s)."));
+        ui::line(phrase!(
+            "The region {location} answers at {url} (ready in {seconds:.2} s).",
+            "La région {location} répond sur {url} (prête en {seconds:.2} s)."
+        ));
     }
     if let Some((name, password)) = administrator {
         let password = String::from_utf8_lossy(password.expose());

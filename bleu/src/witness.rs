@@ -54,7 +54,8 @@ impl Witness {
     /// that holds the folder is given so long to end.
     pub fn open(path: &Path, logs: &[String], patience: Duration) -> Result<Witness> {
         let shown = path.display();
-        make_folder(&path.join("seen")).with_context(|| phrase!("The folder '{shown}' can't be made.", "Le dossier « {shown} » ne peut être créé."))?;
+        make_folder(&path.join("seen"))
+            .with_context(|| phrase!("The folder '{shown}' can't be made.", "Le dossier « {shown} » ne peut être créé."))?;
         let until = Instant::now() + patience;
         let lock = loop {
             match folder::lock(&path.join("lock"))? {
@@ -67,7 +68,9 @@ impl Witness {
         let seed = match read_small(&key_path)? {
             Some(text) => {
                 let bytes = hex::decode(text.trim()).ok().filter(|b| b.len() == 32);
-                Secret::from_slice(&bytes.with_context(|| phrase!("The key of the witness in '{shown}' is damaged.", "La clé du témoin dans « {shown} » est endommagée."))?)?
+                Secret::from_slice(&bytes.with_context(|| {
+                    phrase!("The key of the witness in '{shown}' is damaged.", "La clé du témoin dans « {shown} » est endommagée.")
+                })?)?
             }
             None => {
                 let seed = Secret::<32>::random(&OsChance);
@@ -102,7 +105,9 @@ impl Witness {
     }
 
     fn watch(&self, log: &str) -> Result<()> {
-        let log: VerifierKey = log.parse().with_context(|| phrase!("The key of a log is not right: {log}", "La clé d’un journal n’est pas correcte : {log}"))?;
+        let log: VerifierKey = log
+            .parse()
+            .with_context(|| phrase!("The key of a log is not right: {log}", "La clé d’un journal n’est pas correcte : {log}"))?;
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = watched.get(log.name()) {
             if other.log != log {
@@ -153,7 +158,12 @@ impl Witness {
             Ok(()) => answer,
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "what was seen could not be kept");
-                Answer { status: 500, content_type: "text/plain; charset=utf-8", body: "The witness can't keep what it saw.\n".into(), seen: None }
+                Answer {
+                    status: 500,
+                    content_type: "text/plain; charset=utf-8",
+                    body: "The witness can't keep what it saw.\n".into(),
+                    seen: None,
+                }
             }
         }
     }
@@ -172,7 +182,10 @@ pub async fn run(path: &Path, at: SocketAddr, logs: &[String], json: bool, child
     let patience = if child { Duration::from_secs(3) } else { Duration::ZERO };
     let witness = Arc::new(Witness::open(path, logs, patience)?);
     let listener = TcpListener::bind(at).await.with_context(|| {
-        phrase!("Can't listen on {at}. Choose another address with --listen.", "Impossible d’écouter sur {at}. Choisissez une autre adresse avec --listen.")
+        phrase!(
+            "Can't listen on {at}. Choose another address with --listen.",
+            "Impossible d’écouter sur {at}. Choisissez une autre adresse avec --listen."
+        )
     })?;
     let started = Started { url: format!("http://{}", listener.local_addr()?), key: witness.key().to_string() };
     if json {
@@ -251,7 +264,12 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 
 /// The address of a witness. Error: not `http://`; TLS to a witness is not built yet.
 pub fn address(url: &str) -> Result<http::Uri> {
-    let wrong = || phrase!("'{url}' is not the address of a witness, such as http://192.0.2.7:8090.", "« {url} » n’est pas l’adresse d’un témoin, telle que http://192.0.2.7:8090.");
+    let wrong = || {
+        phrase!(
+            "'{url}' is not the address of a witness, such as http://192.0.2.7:8090.",
+            "« {url} » n’est pas l’adresse d’un témoin, telle que http://192.0.2.7:8090."
+        )
+    };
     let uri: http::Uri = format!("{}/add-checkpoint", url.trim_end_matches('/')).parse().with_context(wrong)?;
     if uri.scheme_str() == Some("https") {
         bail!(phrase!(
@@ -275,7 +293,11 @@ pub struct Remote {
 
 impl Remote {
     pub fn new(url: &str, key: VerifierKey) -> Result<Remote> {
-        Ok(Remote { key, address: Mutex::new(address(url)?), client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build_http() })
+        Ok(Remote {
+            key,
+            address: Mutex::new(address(url)?),
+            client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build_http(),
+        })
     }
 
     async fn ask(&self, body: Vec<u8>) -> Result<(u16, Vec<u8>), Box<dyn std::error::Error + Send + Sync>> {
@@ -344,7 +366,12 @@ impl Local {
 }
 
 async fn spawn(folder: &Path) -> Result<Running> {
-    let failed = || phrase!("The local witness could not be started. 'bleu up --no-witness' starts without one.", "Le témoin local n’a pu être démarré. « bleu up --no-witness » démarre sans lui.");
+    let failed = || {
+        phrase!(
+            "The local witness could not be started. 'bleu up --no-witness' starts without one.",
+            "Le témoin local n’a pu être démarré. « bleu up --no-witness » démarre sans lui."
+        )
+    };
     let mut child = Command::new(std::env::current_exe().with_context(failed)?)
         .arg("witness")
         .arg("--data")

@@ -10,7 +10,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn bleu(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bleu"));
-    command.args(arguments).env_remove("BLEU_DATA").env_remove("BLEU_LISTEN").env("LC_ALL", "C").env("XDG_CONFIG_HOME", "/nonexistent").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_remove("BLEU_DATA")
+        .env_remove("BLEU_LISTEN")
+        .env("LC_ALL", "C")
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .stdin(Stdio::null());
     command
 }
 
@@ -197,11 +203,25 @@ fn env_is_exactly_what_programs_rely_on() {
     let script = format!("eval \"$({} env --data \"$DATA\")\" && env", env!("CARGO_BIN_EXE_bleu"));
     let output = Command::new("sh").args(["-c", &script]).env_clear().env("PATH", "/usr/bin:/bin").env("DATA", data).output().unwrap();
     let text = out(&output);
-    let mut names: Vec<&str> = text.lines().filter_map(|l| l.split_once('=')).map(|(n, _)| n).filter(|n| !["PATH", "DATA", "PWD", "_", "SHLVL", "OLDPWD"].contains(n)).collect();
+    let mut names: Vec<&str> = text
+        .lines()
+        .filter_map(|l| l.split_once('='))
+        .map(|(n, _)| n)
+        .filter(|n| !["PATH", "DATA", "PWD", "_", "SHLVL", "OLDPWD"].contains(n))
+        .collect();
     names.sort_unstable();
     let expected = [
-        "AZURE_AUTHORITY_HOST", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_CONFIG_DIR", "AZURE_CORE_COLLECT_TELEMETRY", "AZURE_CORE_INSTANCE_DISCOVERY", "AZURE_SUBSCRIPTION_ID",
-        "AZURE_TENANT_ID", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE",
+        "AZURE_AUTHORITY_HOST",
+        "AZURE_CLIENT_ID",
+        "AZURE_CLIENT_SECRET",
+        "AZURE_CONFIG_DIR",
+        "AZURE_CORE_COLLECT_TELEMETRY",
+        "AZURE_CORE_INSTANCE_DISCOVERY",
+        "AZURE_SUBSCRIPTION_ID",
+        "AZURE_TENANT_ID",
+        "NODE_EXTRA_CA_CERTS",
+        "REQUESTS_CA_BUNDLE",
+        "SSL_CERT_FILE",
     ];
     assert_eq!(names, expected);
     let value = |name: &str| text.lines().find_map(|l| l.strip_prefix(&format!("{name}="))).unwrap().to_owned();
@@ -244,6 +264,14 @@ fn what_stands_in_the_way_is_named() {
     refused(&["up", "--data", foreign.to_str().unwrap()], &["--data"]);
     refused(&["up", "--data", foreign.join("thesis.txt").join("x").to_str().unwrap()], &["--data"]);
 
+    let client = Path::new(data).join("client.json");
+    let kept = std::fs::read(&client).unwrap();
+    std::fs::remove_file(&client).unwrap();
+    let region = Region::start(data, &["--no-witness"]);
+    refused(&["env", "--data", data], &["client.json"]);
+    assert!(region.stop().success());
+    std::fs::write(&client, kept).unwrap();
+
     std::fs::remove_file(Path::new(data).join("keys/root.key")).unwrap();
     refused(&["up", "--data", data, "--listen", "127.0.0.1:0"], &["root.key"]);
     for usage in [&["up", "--listen", "here"][..], &["nonsense"], &["record", "export"]] {
@@ -252,6 +280,99 @@ fn what_stands_in_the_way_is_named() {
     for help in [&["--help"][..], &["up", "--help"], &["record", "--help"], &["completions", "bash"], &["--version"]] {
         assert_eq!(code(&run(help)), 0, "{help:?}");
     }
+}
+
+/// Stands in for the `az` command: writes down what it is asked, and knows a cloud once it was registered.
+const AZ: &str = r#"#!/bin/sh
+echo "$@" >> "$AZURE_CONFIG_DIR/asked"
+for word in "$@"; do case "$word" in @*) cat "${word#@}" >> "$AZURE_CONFIG_DIR/secret"; stat -c %a "${word#@}" >> "$AZURE_CONFIG_DIR/mode";; esac; done
+case "$1 $2" in
+  "cloud show") test -e "$AZURE_CONFIG_DIR/cloud";;
+  "cloud register") touch "$AZURE_CONFIG_DIR/cloud";;
+esac
+"#;
+
+#[test]
+fn login_is_three_ordinary_commands_and_keeps_the_keys() {
+    use std::os::unix::fs::PermissionsExt;
+    let temporary = tempfile::tempdir().unwrap();
+    let data = &path(temporary.path(), "region");
+    let az = temporary.path().join("az");
+    std::fs::write(&az, AZ).unwrap();
+    std::fs::set_permissions(&az, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = temporary.path().join("config");
+    let search = format!("{}:/usr/bin:/bin", temporary.path().display());
+    let login = |data: &str, more: &[&str]| {
+        bleu(&["login", "--data", data]).args(more).env("PATH", &search).env("XDG_CONFIG_HOME", &config).output().unwrap()
+    };
+
+    let region = Region::start(data, &[]);
+    let env: serde_json::Value = serde_json::from_slice(&run(&["env", "--data", data, "--shell", "json"]).stdout).unwrap();
+    let (secret, id) = (env["AZURE_CLIENT_SECRET"].as_str().unwrap(), env["AZURE_CLIENT_ID"].as_str().unwrap());
+    let first = login(data, &[]);
+    assert_eq!(code(&first), 0, "{}{}", out(&first), err(&first));
+    let url = format!("https://localhost:{}", region.ready["port"]);
+    assert!(out(&first).contains(&format!("+ az cloud register --name Bleu --endpoint-resource-manager {url}\n+ az cloud set --name Bleu\n+ az login --service-principal --username {id} --password \"$AZURE_CLIENT_SECRET\" --tenant ")), "{}", out(&first));
+    assert!(!out(&first).contains(secret) && !err(&first).contains(secret));
+    let profile = Path::new(data).join("az");
+    let asked = std::fs::read_to_string(profile.join("asked")).unwrap();
+    assert!(asked.contains("cloud register") && !asked.contains(secret), "{asked}");
+    assert_eq!(std::fs::read_to_string(profile.join("secret")).unwrap(), secret);
+    assert_eq!(std::fs::read_to_string(profile.join("mode")).unwrap(), "600\n");
+    assert!(
+        !std::fs::read_dir(&profile).unwrap().flatten().any(|e| e.file_name().to_string_lossy().starts_with(".secret")),
+        "the file is gone"
+    );
+
+    let second = login(data, &[]);
+    assert_eq!(code(&second), 0, "{}", err(&second));
+    assert!(out(&second).contains("+ az cloud update --name Bleu"), "{}", out(&second));
+
+    // the keys it kept are those that verify
+    let bundle = &path(temporary.path(), "bundle");
+    assert_eq!(code(&run(&["record", "export", "--data", data, "--out", bundle])), 0);
+    assert_eq!(bleu(&["verify", bundle]).env("XDG_CONFIG_HOME", &config).output().unwrap().status.code(), Some(0));
+    // and another region that calls itself so is noticed
+    let tenant = region.ready["tenant"].as_str().unwrap();
+    let kept = config.join(format!("bleu/trust/{tenant}.trust"));
+    let other = &path(temporary.path(), "other");
+    let elsewhere = Region::start(other, &["--no-witness"]);
+    let others = run(&["record", "trust", "--data", other]).stdout;
+    std::fs::write(&kept, others).unwrap();
+    let refused = login(data, &[]);
+    assert!(code(&refused) == 1 && err(&refused).contains("--replace-trust"), "{}", err(&refused));
+    assert_eq!(code(&login(data, &["--replace-trust"])), 0);
+    assert!(elsewhere.stop().success() && region.stop().success());
+}
+
+#[test]
+fn a_region_may_have_another_engine_more_sites_and_a_name_server() {
+    let temporary = tempfile::tempdir().unwrap();
+    let data = &path(temporary.path(), "region");
+    let options = [
+        "--no-witness",
+        "--engine",
+        "redb",
+        "--site",
+        "paris-1",
+        "lyon-1",
+        "--dns",
+        "127.0.0.1:0",
+        "--domain",
+        "Cloud.Example",
+        "--location",
+        "France South",
+    ];
+    let region = Region::start(data, &options);
+    assert_eq!((&region.ready["domain"], &region.ready["location"]), (&"cloud.example".into(), &"francesouth".into()));
+    let status: serde_json::Value = serde_json::from_slice(&run(&["status", "--data", data, "--json"]).stdout).unwrap();
+    assert_eq!((&status["engine"], status["sites"].as_array().unwrap().len()), (&"redb".into(), 2));
+    let dns = region.ready["dns"].as_str().unwrap();
+    let names = out(&run(&["names", "--data", data]));
+    assert!(names.contains(dns) && names.contains("~cloud.example"), "{names}");
+    assert!(region.stop().success());
+    let region = Region::start(data, &options);
+    assert!(region.stop().success());
 }
 
 /// The processes that a process started.
@@ -345,7 +466,11 @@ impl Log {
     fn new() -> Log {
         let key = crypto::NoteKey::from_seed(crypto::Secret::new([3; 32])).unwrap();
         let public = record::VerifierKey::new("log.example/x", record::KeyKind::Note, key.public()).unwrap();
-        Log { signer: record::NoteSigner::new(public, move |m| Ok(key.sign(m))), appender: record::tiles::Appender::new(), files: Default::default() }
+        Log {
+            signer: record::NoteSigner::new(public, move |m| Ok(key.sign(m))),
+            appender: record::tiles::Appender::new(),
+            files: Default::default(),
+        }
     }
 
     /// Grows, and asks for a cosignature from `old` on.
@@ -375,7 +500,10 @@ fn a_witness_cosigns_growth_only_and_remembers() {
     let (status, lines) = unaware.send("POST", "/add-checkpoint", &body);
     assert_eq!(status, 200, "{lines}");
     assert_eq!(checkpoint.note.take_cosignatures(lines.as_bytes(), std::slice::from_ref(&unaware.key)).unwrap(), 1);
-    assert!(!run(&["witness", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"]).status.success(), "one process holds a witness");
+    assert!(
+        !run(&["witness", "--data", folder.to_str().unwrap(), "--listen", "127.0.0.1:0"]).status.success(),
+        "one process holds a witness"
+    );
     let key = unaware.key.clone();
     drop(unaware);
 

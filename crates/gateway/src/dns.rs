@@ -61,7 +61,13 @@ pub async fn serve(at: SocketAddr, zone: &str, address: IpAddr, on_query: Option
 }
 
 async fn bind(at: SocketAddr) -> Result<(UdpSocket, TcpListener)> {
-    let taken = |e: std::io::Error| Error::new(Kind::Unavailable, "AddressUnavailable", format!("The name server can't listen on {at}: {e}. Choose another address with --dns."));
+    let taken = |e: std::io::Error| {
+        Error::new(
+            Kind::Unavailable,
+            "AddressUnavailable",
+            format!("The name server can't listen on {at}: {e}. Choose another address with --dns."),
+        )
+    };
     for _ in 0..PORT_TRIES {
         let tcp = TcpListener::bind(at).await.map_err(taken)?;
         match UdpSocket::bind(tcp.local_addr().map_err(Error::internal)?).await {
@@ -154,7 +160,11 @@ fn failed(request: &Request) -> ResponseInfo {
 
 impl RequestHandler for Zone {
     // what `async_trait` would write, so that it is not a dependency for one method
-    fn handle_request<'life0, 'life1, 'async_trait, R, T>(&'life0 self, request: &'life1 Request, response_handle: R) -> Pin<Box<dyn Future<Output = ResponseInfo> + Send + 'async_trait>>
+    fn handle_request<'life0, 'life1, 'async_trait, R, T>(
+        &'life0 self,
+        request: &'life1 Request,
+        response_handle: R,
+    ) -> Pin<Box<dyn Future<Output = ResponseInfo> + Send + 'async_trait>>
     where
         R: 'async_trait + ResponseHandler,
         T: 'async_trait + Time,
@@ -216,7 +226,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_there_is_said_so_that_resolvers_keep_it() {
         let dns = region().await;
-        for (name, kind) in [("a.bleu.localhost.", RecordType::AAAA), ("a.bleu.localhost.", RecordType::TXT), ("a.bleu.localhost.", RecordType::SOA), ("bleu.localhost.", RecordType::MX)] {
+        for (name, kind) in [
+            ("a.bleu.localhost.", RecordType::AAAA),
+            ("a.bleu.localhost.", RecordType::TXT),
+            ("a.bleu.localhost.", RecordType::SOA),
+            ("bleu.localhost.", RecordType::MX),
+        ] {
             let said = ask(&dns, &question(name, kind)).await;
             assert_eq!((said.metadata.response_code, said.answers.len()), (ResponseCode::NoError, 0), "{name} {kind}");
             assert_eq!(said.authorities.len(), 1);
@@ -244,7 +259,14 @@ mod tests {
     async fn it_survives_what_is_no_question() {
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let keep = seen.clone();
-        let dns = serve(ANY, "bleu.localhost", IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), Some(Arc::new(move |name, kind| keep.lock().unwrap().push(format!("{name} {kind}"))))).await.unwrap();
+        let dns = serve(
+            ANY,
+            "bleu.localhost",
+            IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+            Some(Arc::new(move |name, kind| keep.lock().unwrap().push(format!("{name} {kind}")))),
+        )
+        .await
+        .unwrap();
         let socket = UdpSocket::bind(ANY).await.unwrap();
         for junk in [&[][..], &[0xFF; 3], &[0xFF; 600]] {
             socket.send_to(junk, dns.addr).await.unwrap();
