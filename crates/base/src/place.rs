@@ -41,8 +41,7 @@ pub struct SiteName(String);
 impl SiteName {
     /// Error `InvalidSiteName`.
     pub fn new(name: &str) -> Result<SiteName> {
-        let ok = (1..=32).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let ok = (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         if !ok {
             return Err(Error::invalid("InvalidSiteName", format!("'{name}' is not a site name: 1 to 32 of a-z, 0-9 and '-'.")));
         }

@@ -212,7 +212,9 @@ mod tests {
 
     #[test]
     fn parses_and_walks_up() {
-        let id = ResourceId::parse(&format!("{SUB}/resourcegroups/Rg1/providers/Microsoft.Storage//storageAccounts/acct/blobServices/default/")).unwrap();
+        let id =
+            ResourceId::parse(&format!("{SUB}/resourcegroups/Rg1/providers/Microsoft.Storage//storageAccounts/acct/blobServices/default/"))
+                .unwrap();
         assert_eq!(id.resource_type().unwrap(), "Microsoft.Storage/storageAccounts/blobServices");
         assert_eq!(id.resource_group(), Some("Rg1"));
         let scopes: Vec<String> = id.scopes().map(|s| s.to_string()).collect();
@@ -234,7 +236,15 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_an_id() {
-        for bad in ["", "x", "/foo", "/subscriptions/x", &format!("{SUB}/providers/NS/type"), &format!("{SUB}/resourceGroups/a?b"), &format!("{SUB}/resourceGroups/..")] {
+        for bad in [
+            "",
+            "x",
+            "/foo",
+            "/subscriptions/x",
+            &format!("{SUB}/providers/NS/type"),
+            &format!("{SUB}/resourceGroups/a?b"),
+            &format!("{SUB}/resourceGroups/.."),
+        ] {
             let error = ResourceId::parse(bad).unwrap_err();
             assert!(error.code == "InvalidResourceId" || error.code == "InvalidGuid", "{bad}: {error}");
         }

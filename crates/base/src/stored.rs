@@ -25,7 +25,9 @@ pub fn encode<T: Stored>(value: &T) -> Vec<u8> {
 /// Reads this version or, through [`Stored::upgrade`], any older one. Errors are internal: stored bytes are ours.
 pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T> {
     match bytes.first() {
-        Some(v) if *v == T::VERSION => minicbor_serde::from_slice(&bytes[1..]).map_err(|e| Error::internal(format!("stored {} v{v}: {e}", T::NAME))),
+        Some(v) if *v == T::VERSION => {
+            minicbor_serde::from_slice(&bytes[1..]).map_err(|e| Error::internal(format!("stored {} v{v}: {e}", T::NAME)))
+        }
         Some(v) if *v < T::VERSION && *v > 0 => decode::<T::Previous>(bytes).map(T::upgrade),
         Some(v) => Err(Error::internal(format!("stored {} has version {v}, newer than {}", T::NAME, T::VERSION))),
         None => Err(Error::internal(format!("stored {} is empty", T::NAME))),

@@ -10,6 +10,10 @@ pub struct Text {
 impl Text {
     /// `lang` is a BCP 47 or POSIX tag: `fr`, `fr-FR`, `fr_FR.UTF-8`; everything else reads English.
     pub fn of(self, lang: &str) -> &'static str {
-        if lang.len() >= 2 && lang[..2].eq_ignore_ascii_case("fr") && !lang[2..].starts_with(|c: char| c.is_ascii_alphabetic()) { self.fr } else { self.en }
+        if lang.len() >= 2 && lang[..2].eq_ignore_ascii_case("fr") && !lang[2..].starts_with(|c: char| c.is_ascii_alphabetic()) {
+            self.fr
+        } else {
+            self.en
+        }
     }
 }

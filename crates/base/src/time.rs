@@ -31,7 +31,10 @@ impl Timestamp {
     }
     /// `Tue, 24 Nov 2026 08:13:52 GMT` (RFC 9110 section 5.6.7, IMF-fixdate).
     pub fn http_date(self) -> String {
-        let format = time::macros::format_description!(version = 2, "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+        let format = time::macros::format_description!(
+            version = 2,
+            "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+        );
         self.date().format(&format).unwrap_or_default()
     }
     pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
@@ -40,7 +43,10 @@ impl Timestamp {
     }
     /// IMF-fixdate only: the two obsolete forms are not sent by any client we know.
     pub fn parse_http_date(text: &str) -> Option<Timestamp> {
-        let format = time::macros::format_description!(version = 2, "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
+        let format = time::macros::format_description!(
+            version = 2,
+            "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+        );
         let date = time::PrimitiveDateTime::parse(text, &format).ok()?;
         Some(Timestamp::from_seconds(date.assume_utc().unix_timestamp()))
     }

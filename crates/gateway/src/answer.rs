@@ -1,8 +1,8 @@
 //! One request, from its head to its answer.
 
+use crate::Inner;
 use crate::edge::ResponseBody;
 use crate::route::{Route, route};
-use crate::Inner;
 use base::{Error, Kind, RequestId, Result};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -52,7 +52,8 @@ where
 {
     let (parts, body) = request.into_parts();
     let host = parts.uri.authority().map(|a| a.as_str()).or_else(|| parts.headers.get(header::HOST)?.to_str().ok()).unwrap_or("");
-    let text = |name: &str, max: usize| parts.headers.get(name).and_then(|v| v.to_str().ok()).map(|v| v.chars().take(max).collect::<String>());
+    let text =
+        |name: &str, max: usize| parts.headers.get(name).and_then(|v| v.to_str().ok()).map(|v| v.chars().take(max).collect::<String>());
     let origin = Origin {
         request: RequestId::random(&*inner.trust.chance()),
         peer,
@@ -96,7 +97,9 @@ where
         let mut frames = state?;
         loop {
             match tokio::time::timeout(Duration::from_secs(idle_s), frames.next()).await {
-                Err(_) => return Some((Err(Error::new(Kind::Cancelled, "RequestTimeout", "No byte of the body came for too long.")), None)),
+                Err(_) => {
+                    return Some((Err(Error::new(Kind::Cancelled, "RequestTimeout", "No byte of the body came for too long.")), None));
+                }
                 Ok(None) => return None,
                 Ok(Some(Err(cause))) => {
                     return Some((Err(Error::new(Kind::Cancelled, "IncompleteBody", "The body broke off.").because(cause)), None));
@@ -150,7 +153,11 @@ async fn respond(inner: Arc<Inner>, mut head: Head, body: Body) -> Response<Resp
 
 fn no_row(head: &Head, other_method: bool) -> Error {
     match other_method {
-        true => Error::new(Kind::MethodNotAllowed, "UnsupportedHttpVerb", format!("The resource doesn't support the verb {} with these parameters.", head.method)),
+        true => Error::new(
+            Kind::MethodNotAllowed,
+            "UnsupportedHttpVerb",
+            format!("The resource doesn't support the verb {} with these parameters.", head.method),
+        ),
         false => Error::new(Kind::NotFound, "ResourceNotFound", format!("There is no operation at '{}'.", head.raw_path)),
     }
 }
@@ -179,7 +186,11 @@ async fn handle(inner: &Inner, service: &dyn Service, row: &service::Operation, 
     if caller.is_anonymous() {
         // whether the target exists is not for strangers
         inner.trust.stranger(row.door.name, "NoAuthenticationInformation", head.origin.peer);
-        return Err(Error::new(Kind::Unauthenticated, "AuthenticationFailed", "Authentication failed. The 'Authorization' header is missing."));
+        return Err(Error::new(
+            Kind::Unauthenticated,
+            "AuthenticationFailed",
+            "Authentication failed. The 'Authorization' header is missing.",
+        ));
     }
     let target = target?;
     let ask = Ask {
@@ -206,7 +217,9 @@ async fn authenticate(inner: &Inner, service: &dyn Service, head: &Head, near: &
         return Ok(caller);
     }
     let Some(value) = head.headers.get(header::AUTHORIZATION) else { return Ok(Caller::Anonymous) };
-    let invalid = || Error::new(Kind::Unauthenticated, "InvalidAuthenticationToken", "The 'Authorization' header is not one of this service's schemes.");
+    let invalid = || {
+        Error::new(Kind::Unauthenticated, "InvalidAuthenticationToken", "The 'Authorization' header is not one of this service's schemes.")
+    };
     let text = value.to_str().map_err(|_| invalid())?;
     let (scheme, token) = text.split_once(' ').ok_or_else(invalid)?;
     if !scheme.eq_ignore_ascii_case("bearer") {

@@ -37,7 +37,16 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { connections_max: 4_096, handshake_s: 10, head_s: 15, idle_s: 60, headers_max: 128, head_bytes_max: 64 << 10, streams_max: 128, requests_max: 2_048 }
+        Limits {
+            connections_max: 4_096,
+            handshake_s: 10,
+            head_s: 15,
+            idle_s: 60,
+            headers_max: 128,
+            head_bytes_max: 64 << 10,
+            streams_max: 128,
+            requests_max: 2_048,
+        }
     }
 }
 
@@ -61,9 +70,9 @@ impl Listening {
 }
 
 pub(crate) async fn listen(gateway: Gateway, at: SocketAddr, tls: Option<Tls>) -> Result<Listening> {
-    let listener = TcpListener::bind(at)
-        .await
-        .map_err(|e| Error::new(Kind::Unavailable, "AddressUnavailable", format!("Can't listen on {at}: {e}. Choose another with --listen.")))?;
+    let listener = TcpListener::bind(at).await.map_err(|e| {
+        Error::new(Kind::Unavailable, "AddressUnavailable", format!("Can't listen on {at}: {e}. Choose another with --listen."))
+    })?;
     let addr = listener.local_addr().map_err(Error::internal)?;
     let stop = Arc::new(Notify::new());
     let task = tokio::spawn(accept(gateway, listener, tls, stop.clone()));
@@ -100,7 +109,14 @@ async fn accept(gateway: Gateway, listener: TcpListener, tls: Option<Tls>, stop:
     }
 }
 
-async fn serve(gateway: Gateway, stream: TcpStream, peer: SocketAddr, tls: Option<Tls>, requests: Arc<Semaphore>, watcher: hyper_util::server::graceful::Watcher) {
+async fn serve(
+    gateway: Gateway,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Tls>,
+    requests: Arc<Semaphore>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
     let limits = gateway.0.limits;
     let _ = stream.set_nodelay(true);
     let inner = gateway.0.clone();

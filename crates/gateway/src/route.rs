@@ -6,9 +6,19 @@ use std::sync::Arc;
 
 /// Where a request goes.
 pub(crate) enum Route<'a> {
-    Row { service: &'a Arc<dyn Service>, door: Arc<Door>, row: &'a Operation, params: Params },
+    Row {
+        service: &'a Arc<dyn Service>,
+        door: Arc<Door>,
+        row: &'a Operation,
+        params: Params,
+    },
     /// A door is known, so its dialect can say what is wrong.
-    NoRow { service: &'a Arc<dyn Service>, door: Arc<Door>, params: Params, other_method: bool },
+    NoRow {
+        service: &'a Arc<dyn Service>,
+        door: Arc<Door>,
+        params: Params,
+        other_method: bool,
+    },
     /// The host is not one of ours.
     NoDoor,
 }
@@ -31,7 +41,9 @@ pub(crate) fn route<'a>(inner: &'a Inner, head: &Head) -> Route<'a> {
                     all.0.extend(params.0);
                     return Route::Row { service, door, row, params: all };
                 }
-                Matched::OtherMethod => fallback = better(fallback, Route::NoRow { service, door, params: host_params, other_method: true }),
+                Matched::OtherMethod => {
+                    fallback = better(fallback, Route::NoRow { service, door, params: host_params, other_method: true })
+                }
                 Matched::Nothing => fallback = better(fallback, Route::NoRow { service, door, params: host_params, other_method: false }),
             }
         }

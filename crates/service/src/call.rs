@@ -49,13 +49,20 @@ pub struct Query(pub Vec<(String, String)>);
 impl Query {
     /// Error `InvalidQueryParameterValue`: bad percent-encoding or not UTF-8, or more than 100 parameters.
     pub fn parse(raw: &str) -> Result<Query> {
-        let bad = || Error::invalid("InvalidQueryParameterValue", "The query string is not valid percent-encoded UTF-8 of at most 100 parameters.");
+        let bad = || {
+            Error::invalid("InvalidQueryParameterValue", "The query string is not valid percent-encoded UTF-8 of at most 100 parameters.")
+        };
         let decode = |s: &str| wire::percent_decode(&s.replace('+', " ")).ok_or_else(bad);
         let pairs: Vec<&str> = raw.split('&').filter(|p| !p.is_empty()).collect();
         if pairs.len() > 100 {
             return Err(bad());
         }
-        pairs.into_iter().map(|p| p.split_once('=').unwrap_or((p, ""))).map(|(k, v)| Ok((decode(k)?, decode(v)?))).collect::<Result<Vec<_>>>().map(Query)
+        pairs
+            .into_iter()
+            .map(|p| p.split_once('=').unwrap_or((p, "")))
+            .map(|(k, v)| Ok((decode(k)?, decode(v)?)))
+            .collect::<Result<Vec<_>>>()
+            .map(Query)
     }
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())

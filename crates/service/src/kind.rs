@@ -1,7 +1,7 @@
 //! A resource type of Resource Manager: plan, then apply.
 
 use crate::Neighbours;
-use base::{Fut, Location, Result, ResourceId};
+use base::{Fut, Location, ResourceId, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use trust::{Permit, Receipt, Write};
@@ -25,7 +25,13 @@ pub trait Kind: Send + Sync + 'static {
     /// The steps of a deletion.
     fn plan_delete(&self, id: &ResourceId, have: &Have) -> Result<Vec<Step>>;
     /// Does one step under a permit for `id` (target the resource), which it commits or closes.
-    fn apply<'a>(&'a self, id: &'a ResourceId, step: &'a Step, at: Permit<Write>, near: &'a Neighbours) -> Fut<'a, Result<(Receipt, Progress)>>;
+    fn apply<'a>(
+        &'a self,
+        id: &'a ResourceId,
+        step: &'a Step,
+        at: Permit<Write>,
+        near: &'a Neighbours,
+    ) -> Fut<'a, Result<(Receipt, Progress)>>;
     /// The `properties` that a GET shows, computed from what is stored.
     fn show(&self, id: &ResourceId, have: &Have, near: &Neighbours) -> Value;
 }

@@ -1,7 +1,7 @@
 //! How a handler reaches what is not under its own permit: by asking, as the same caller, for another one.
 
 use crate::Urls;
-use base::{Clock, Result, ResourceId};
+use base::{Clock, ResourceId, Result};
 use std::sync::Arc;
 use trust::{Access, Ask, Caller, Credentials, Facts, Origin, Permit, Trust, Weight};
 
@@ -33,7 +33,15 @@ impl Neighbours {
         Neighbours { caller, ..self.clone() }
     }
     /// A further permit. `scope` is where roles are looked up; `detail` goes into the record.
-    pub async fn permit<A: Access>(&self, verb: &'static str, actions: &[&str], data: bool, target: &ResourceId, weight: Weight, detail: &str) -> Result<Permit<A>> {
+    pub async fn permit<A: Access>(
+        &self,
+        verb: &'static str,
+        actions: &[&str],
+        data: bool,
+        target: &ResourceId,
+        weight: Weight,
+        detail: &str,
+    ) -> Result<Permit<A>> {
         self.trust
             .permit(Ask {
                 caller: self.caller.clone(),

@@ -5,7 +5,7 @@
 //! a path prefix (`/{account}`). A *row* is one operation. Rows are tried in order; the first that fits answers.
 
 use crate::{Call, Head, Neighbours, Params, Reply};
-use base::{Fut, Result, ResourceId};
+use base::{Fut, ResourceId, Result};
 use http::Method;
 use std::future::Future;
 use std::sync::Arc;
@@ -13,7 +13,24 @@ use trust::{Caller, Permit, Public, Read, Weight, Write};
 
 /// First path segments that mean the control plane on a bare host: no storage account may be called so.
 pub const RESERVED_NAMES: &[&str] = &[
-    "subscriptions", "providers", "tenants", "metadata", "adfs", "common", "organizations", "consumers", "batch", "images", "static", "tile", "record", "v1.0", "beta", "msi", "devicelogin", "$batch",
+    "subscriptions",
+    "providers",
+    "tenants",
+    "metadata",
+    "adfs",
+    "common",
+    "organizations",
+    "consumers",
+    "batch",
+    "images",
+    "static",
+    "tile",
+    "record",
+    "v1.0",
+    "beta",
+    "msi",
+    "devicelogin",
+    "$batch",
 ];
 
 /// A family of host names that means one dialect.
@@ -37,7 +54,15 @@ pub struct Door {
 impl Door {
     /// A control-plane door: lenient paths, management actions, writes recorded before, reads batched.
     pub fn control(name: &'static str, hosts: &[&'static str]) -> Door {
-        Door { name, hosts: hosts.to_vec(), path_prefix: Some(""), lenient_paths: true, data: false, writes: Weight::Before, reads: Weight::Batched }
+        Door {
+            name,
+            hosts: hosts.to_vec(),
+            path_prefix: Some(""),
+            lenient_paths: true,
+            data: false,
+            writes: Weight::Before,
+            reads: Weight::Batched,
+        }
     }
     /// A data-plane door: exact paths, data actions, writes recorded with their effect, reads batched.
     pub fn data(name: &'static str, hosts: &[&'static str], path_prefix: Option<&'static str>) -> Door {
@@ -167,23 +192,55 @@ impl<S: Send + Sync + 'static> Builder<S> {
         self.target = Arc::new(move |head, caller, near| target(&service, head, caller, near));
         self
     }
-    pub fn read<H, F>(self, name: &'static str, method: Method, path: &'static str, when: &[When], actions: &[&'static str], handler: H) -> Self
+    pub fn read<H, F>(
+        self,
+        name: &'static str,
+        method: Method,
+        path: &'static str,
+        when: &[When],
+        actions: &[&'static str],
+        handler: H,
+    ) -> Self
     where
         H: Fn(Arc<S>, Call, Permit<Read>, Neighbours) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Reply>> + Send + 'static,
     {
         let service = self.service.clone();
         let weight = self.door().reads;
-        self.row(name, method, path, when, actions, weight, Handler::Read(Arc::new(move |c, p, n| Box::pin(handler(service.clone(), c, p, n)))))
+        self.row(
+            name,
+            method,
+            path,
+            when,
+            actions,
+            weight,
+            Handler::Read(Arc::new(move |c, p, n| Box::pin(handler(service.clone(), c, p, n)))),
+        )
     }
-    pub fn write<H, F>(self, name: &'static str, method: Method, path: &'static str, when: &[When], actions: &[&'static str], handler: H) -> Self
+    pub fn write<H, F>(
+        self,
+        name: &'static str,
+        method: Method,
+        path: &'static str,
+        when: &[When],
+        actions: &[&'static str],
+        handler: H,
+    ) -> Self
     where
         H: Fn(Arc<S>, Call, Permit<Write>, Neighbours) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Reply>> + Send + 'static,
     {
         let service = self.service.clone();
         let weight = self.door().writes;
-        self.row(name, method, path, when, actions, weight, Handler::Write(Arc::new(move |c, p, n| Box::pin(handler(service.clone(), c, p, n)))))
+        self.row(
+            name,
+            method,
+            path,
+            when,
+            actions,
+            weight,
+            Handler::Write(Arc::new(move |c, p, n| Box::pin(handler(service.clone(), c, p, n)))),
+        )
     }
     /// A row that needs no caller.
     pub fn open<H, F>(self, name: &'static str, method: Method, path: &'static str, when: &[When], handler: H) -> Self
@@ -192,7 +249,15 @@ impl<S: Send + Sync + 'static> Builder<S> {
         F: Future<Output = Result<Reply>> + Send + 'static,
     {
         let service = self.service.clone();
-        self.row(name, method, path, when, &[], Weight::Batched, Handler::Open(Arc::new(move |c, p, n| Box::pin(handler(service.clone(), c, p, n)))))
+        self.row(
+            name,
+            method,
+            path,
+            when,
+            &[],
+            Weight::Batched,
+            Handler::Open(Arc::new(move |c, p, n| Box::pin(handler(service.clone(), c, p, n)))),
+        )
     }
     /// The row just added is recorded at another weight (key release: [`Weight::Indexed`]).
     pub fn weighing(mut self, weight: Weight) -> Self {
@@ -210,8 +275,27 @@ impl<S: Send + Sync + 'static> Builder<S> {
         self.doors.last().expect("`on` comes before the first row")
     }
     #[allow(clippy::too_many_arguments)] // one row of a table, spelt out
-    fn row(mut self, name: &'static str, method: Method, path: &'static str, when: &[When], actions: &[&'static str], weight: Weight, handler: Handler) -> Self {
-        let row = Operation { name, door: self.door().clone(), method, path, when: when.to_vec(), actions: actions.to_vec(), weight, handler, target: self.target.clone() };
+    fn row(
+        mut self,
+        name: &'static str,
+        method: Method,
+        path: &'static str,
+        when: &[When],
+        actions: &[&'static str],
+        weight: Weight,
+        handler: Handler,
+    ) -> Self {
+        let row = Operation {
+            name,
+            door: self.door().clone(),
+            method,
+            path,
+            when: when.to_vec(),
+            actions: actions.to_vec(),
+            weight,
+            handler,
+            target: self.target.clone(),
+        };
         self.rows.push(row);
         self
     }
@@ -299,7 +383,10 @@ pub(crate) fn match_path(pattern: &'static str, path: &str, lenient: bool) -> Op
     let mut got: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     if lenient {
         got.retain(|s| !s.is_empty());
-    } else if got.last() == Some(&"") && got.len() <= want.len() + 1 && !(got.len() > 1 && want.last().is_some_and(|w| is_rest(w)) && got.len() > want.len()) {
+    } else if got.last() == Some(&"")
+        && got.len() <= want.len() + 1
+        && !(got.len() > 1 && want.last().is_some_and(|w| is_rest(w)) && got.len() > want.len())
+    {
         got.pop(); // "/container/" is "/container", and "/" is no segment at all
     }
     let greedy = want.iter().position(|w| is_rest(w));
@@ -358,12 +445,24 @@ mod tests {
         assert_eq!(captured("/{container}/{blob+}", "/c/", false), None);
         assert_eq!(captured("/{container}/{blob+}", "/c/a//b/", false), Some(vec![("container", "c".into()), ("blob", "a//b/".into())]));
         assert_eq!(captured("/{container}/{blob+}", "/c/d/", false), Some(vec![("container", "c".into()), ("blob", "d/".into())]));
-        assert_eq!(captured("/{container}/{blob+}", "/c/%C3%A9%20%2F", false), Some(vec![("container", "c".into()), ("blob", "é /".into())]));
+        assert_eq!(
+            captured("/{container}/{blob+}", "/c/%C3%A9%20%2F", false),
+            Some(vec![("container", "c".into()), ("blob", "é /".into())])
+        );
         assert_eq!(captured("/{container}/{blob+}", "/c/%FF", false), None);
-        assert_eq!(captured("/subscriptions/{s}/resourceGroups/{g}", "/Subscriptions/1//resourcegroups/RG/", true), Some(vec![("s", "1".into()), ("g", "RG".into())]));
+        assert_eq!(
+            captured("/subscriptions/{s}/resourceGroups/{g}", "/Subscriptions/1//resourcegroups/RG/", true),
+            Some(vec![("s", "1".into()), ("g", "RG".into())])
+        );
         let scoped = "/{scope*}/providers/Microsoft.Authorization/roleAssignments/{name}";
-        assert_eq!(captured(scoped, "/subscriptions/1/providers/Microsoft.Authorization/roleAssignments/x", true), Some(vec![("scope", "subscriptions/1".into()), ("name", "x".into())]));
-        assert_eq!(captured(scoped, "/providers/Microsoft.Authorization/roleAssignments/x", true), Some(vec![("scope", String::new()), ("name", "x".into())]));
+        assert_eq!(
+            captured(scoped, "/subscriptions/1/providers/Microsoft.Authorization/roleAssignments/x", true),
+            Some(vec![("scope", "subscriptions/1".into()), ("name", "x".into())])
+        );
+        assert_eq!(
+            captured(scoped, "/providers/Microsoft.Authorization/roleAssignments/x", true),
+            Some(vec![("scope", String::new()), ("name", "x".into())])
+        );
     }
 
     #[test]

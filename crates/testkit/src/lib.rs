@@ -116,7 +116,12 @@ impl Answer {
 impl Kit {
     pub async fn start(setup: Setup) -> Kit {
         let clock = Arc::new(ManualClock::new(START));
-        let place = Place { site: setup.blobs.site().clone(), country: "FR".into(), nuts: "FR10".into(), address: "1 rue de l'Exemple, Paris".into() };
+        let place = Place {
+            site: setup.blobs.site().clone(),
+            country: "FR".into(),
+            nuts: "FR10".into(),
+            address: "1 rue de l'Exemple, Paris".into(),
+        };
         let trust = Trust::open(trust::Config {
             kv: setup.kv,
             sites: vec![(place, setup.blobs)],
@@ -157,7 +162,12 @@ impl Kit {
     }
     /// The reach of any caller.
     pub fn near(&self, caller: Caller) -> Neighbours {
-        let origin = Origin { request: RequestId::random(&*self.trust.chance()), peer: None, client_request: None, user_agent: Some("testkit".into()) };
+        let origin = Origin {
+            request: RequestId::random(&*self.trust.chance()),
+            peer: None,
+            client_request: None,
+            user_agent: Some("testkit".into()),
+        };
         Neighbours::new(self.trust.clone(), caller, origin, self.urls.clone())
     }
     pub fn now(&self) -> Timestamp {

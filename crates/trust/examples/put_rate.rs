@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use trust::{Ask, Batch, Caller, Content, Fact, Facts, Origin, Outcome, Permit, Principal, PrincipalKind, Rules, Table, Tenant, Trust, Verdict, Weight, Write};
+use trust::{
+    Ask, Batch, Caller, Content, Fact, Facts, Origin, Outcome, Permit, Principal, PrincipalKind, Rules, Table, Tenant, Trust, Verdict,
+    Weight, Write,
+};
 
 struct AllowAll;
 impl Rules for AllowAll {
@@ -68,7 +71,13 @@ async fn main() -> base::Result<()> {
     let permit: Permit<Write> = trust.permit(ask(Caller::Region { part: "test" }, "bleu.test/write")).await?;
     let fact = Fact::Tenant(Tenant { id: tenant, name: "T".into(), domains: vec!["t.example".into()] });
     permit.commit(Batch::new().claim_fact(fact).create_space(Location::new("francecentral")?), Outcome::done(201)).await?;
-    let caller = Caller::Principal(Principal { tenant, object: ObjectId::random(&*chance), app: base::AppId::random(&*chance), kind: PrincipalKind::User, name: "anna".into() });
+    let caller = Caller::Principal(Principal {
+        tenant,
+        object: ObjectId::random(&*chance),
+        app: base::AppId::random(&*chance),
+        kind: PrincipalKind::User,
+        name: "anna".into(),
+    });
     let (done, number) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let (begun, end) = (Instant::now(), Duration::from_secs(seconds));
     let mut tasks = Vec::new();
@@ -80,7 +89,8 @@ async fn main() -> base::Result<()> {
                 let permit: Permit<Write> = trust.permit(ask.clone()).await?;
                 let staged = permit.stage_bytes(bytes.clone()).await?;
                 let name = format!("container\0blob-{:08}", number.fetch_add(1, Ordering::Relaxed));
-                let batch = Batch::new().absent(Table(1), &name).adopt(&staged).put(Table(1), &name, &Row { content: staged.content.clone() });
+                let batch =
+                    Batch::new().absent(Table(1), &name).adopt(&staged).put(Table(1), &name, &Row { content: staged.content.clone() });
                 permit.commit(batch, Outcome::done(201).wrote(4096, staged.sha256)).await?;
                 done.fetch_add(1, Ordering::Relaxed);
             }

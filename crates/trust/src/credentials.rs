@@ -50,7 +50,13 @@ impl Stored for Credential {
 impl Credential {
     /// Takes about 20 ms of a core: call it in `spawn_blocking`. `hint_chars` of the secret are kept for people (0 for
     /// passwords, 3 for client secrets, as Graph's `hint`).
-    pub fn password(chance: &dyn Chance, secret: &SecretBytes, now: Timestamp, expires: Option<Timestamp>, hint_chars: usize) -> Result<Credential> {
+    pub fn password(
+        chance: &dyn Chance,
+        secret: &SecretBytes,
+        now: Timestamp,
+        expires: Option<Timestamp>,
+        hint_chars: usize,
+    ) -> Result<Credential> {
         let hint = String::from_utf8_lossy(secret.expose()).chars().take(hint_chars).collect();
         Ok(Credential::Password { phc: password::hash_password(chance, secret)?, created: now, expires, hint })
     }
@@ -233,7 +239,13 @@ impl Credentials<'_> {
 
     /// Checks a client assertion (RFC 7523) against the holder's certificates: signature, audience, lifetime of at most a
     /// day, subject = issuer. `Ok(Ok(id))` names the certificate.
-    pub async fn check_assertion(&self, tenant: TenantId, holder: ObjectId, jwt: &str, audiences: &[String]) -> Result<Result<String, Denied>> {
+    pub async fn check_assertion(
+        &self,
+        tenant: TenantId,
+        holder: ObjectId,
+        jwt: &str,
+        audiences: &[String],
+    ) -> Result<Result<String, Denied>> {
         let inner = self.trust.inner();
         let now = inner.clock.now();
         let Some((space, key)) = self.tenant_space(tenant)? else { return Ok(Err(Denied::Nothing)) };
@@ -312,7 +324,10 @@ impl Credentials<'_> {
     /// A stateless ticket (refresh token, code): sealed, so that only we can read or make one. Base64url.
     pub fn seal_ticket(&self, purpose: &str, bytes: &[u8]) -> String {
         let inner = self.trust.inner();
-        base64::Engine::encode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, seal_record(&inner.tickets, &*inner.chance, purpose.as_bytes(), bytes))
+        base64::Engine::encode(
+            &base64::prelude::BASE64_URL_SAFE_NO_PAD,
+            seal_record(&inner.tickets, &*inner.chance, purpose.as_bytes(), bytes),
+        )
     }
     pub fn open_ticket(&self, purpose: &str, text: &str) -> Option<Vec<u8>> {
         let sealed = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, text).ok()?;

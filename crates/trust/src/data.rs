@@ -1,6 +1,8 @@
 //! What a permit reaches: rows and content under its target, unsealed as they are read.
 
-use crate::content::{CHUNK_PLAIN_BYTES, Content, INDEX_PIECES_MAX, INLINE_BYTES_MAX, Layout, PIECES_MAX, Piece, PieceList, Staged, Staging, range_error};
+use crate::content::{
+    CHUNK_PLAIN_BYTES, Content, INDEX_PIECES_MAX, INLINE_BYTES_MAX, Layout, PIECES_MAX, Piece, PieceList, Staged, Staging, range_error,
+};
 use crate::{Access, ByteStream, Permit, Table, Trust, Write, layout};
 use base::{Error, Kind, Result, Stored};
 use bytes::{Bytes, BytesMut};
@@ -137,7 +139,8 @@ impl<A: Access> Data<'_, A> {
             range.start = [&base[..], from.as_bytes()].concat();
         }
         let page = self.permit.trust.inner().kv.scan(range, limit, false).await?;
-        let relative = |key: &[u8]| String::from_utf8_lossy(key[base.len()..].strip_suffix(&[0]).unwrap_or(&key[base.len()..])).into_owned();
+        let relative =
+            |key: &[u8]| String::from_utf8_lossy(key[base.len()..].strip_suffix(&[0]).unwrap_or(&key[base.len()..])).into_owned();
         let mut rows = Vec::new();
         for row in page.rows.into_iter().filter(|r| r.key.last() == Some(&0)) {
             let plain = open_record(&self.permit.key, &row.key, &row.value)?;
@@ -257,7 +260,11 @@ impl Permit<Write> {
         while let Some(part) = body.next().await {
             let part = part?;
             if intake.length + part.len() as u64 > staging.bytes_max {
-                return Err(Error::new(Kind::TooLarge, "RequestBodyTooLarge", format!("The body is larger than {} bytes.", staging.bytes_max)));
+                return Err(Error::new(
+                    Kind::TooLarge,
+                    "RequestBodyTooLarge",
+                    format!("The body is larger than {} bytes.", staging.bytes_max),
+                ));
             }
             intake.take(part).await?;
         }
@@ -313,7 +320,9 @@ impl Permit<Write> {
             lists.last_mut().expect("there is a list").push(piece);
         }
         for list in lists {
-            let chunk = seal_and_put(self.trust.clone(), self.key.clone(), self.space.id.0.into_bytes(), base::encode(&PieceList(list)).into()).await?;
+            let chunk =
+                seal_and_put(self.trust.clone(), self.key.clone(), self.space.id.0.into_bytes(), base::encode(&PieceList(list)).into())
+                    .await?;
             made.push(chunk.clone());
             index.push(chunk);
         }

@@ -152,7 +152,16 @@ impl Trust {
             size,
             created: inner.clock.now(),
         };
-        let contents = Contents { header, checkpoint, keys: self.trust_keys(tenant)?, tag_key, places, map: self.held(tenant).await?, entries, openings };
+        let contents = Contents {
+            header,
+            checkpoint,
+            keys: self.trust_keys(tenant)?,
+            tag_key,
+            places,
+            map: self.held(tenant).await?,
+            entries,
+            openings,
+        };
         contents.seal(&inner.region_signer)
     }
 
@@ -211,7 +220,8 @@ impl Inner {
             }
             None => return Ok(None),
         };
-        let (_, bytes) = self.kv.get(&layout::opening(index)).await?.ok_or_else(|| Error::internal(format!("entry {index} has no opening")))?;
+        let (_, bytes) =
+            self.kv.get(&layout::opening(index)).await?.ok_or_else(|| Error::internal(format!("entry {index} has no opening")))?;
         let sealed: SealedOpening = base::decode(&bytes)?;
         journal::open(&keys.record, &entry.draft.commitment, &sealed.sealed).map(Some)
     }

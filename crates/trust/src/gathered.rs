@@ -30,6 +30,9 @@ struct LineKey {
     ended: u8,
 }
 
+/// What shares an entry: refusals or not, whose, about which resource.
+type Group = (bool, Option<TenantId>, ResourceId);
+
 #[derive(Default)]
 struct Count {
     count: u64,
@@ -82,7 +85,7 @@ impl Gathered {
     pub fn take(&self) -> Vec<Event> {
         let lines = std::mem::take(&mut *lock(&self.lines));
         let strangers = std::mem::take(&mut *lock(&self.strangers));
-        let mut groups: HashMap<(bool, Option<TenantId>, ResourceId), Vec<(LineKey, Count)>> = HashMap::new();
+        let mut groups: HashMap<Group, Vec<(LineKey, Count)>> = HashMap::new();
         for (key, count) in lines {
             groups.entry((key.refused, key.owner, key.resource.clone())).or_default().push((key, count));
         }
@@ -120,7 +123,14 @@ fn pack(verb: &catalogue::Verb, owner: Option<TenantId>, resource: &ResourceId, 
         };
         *bytes += size + if index == 0 { 0 } else { 128 };
         let outcome = count.outcome.as_ref().map_or_else(record::Outcome::unfinished, journal::outcome_of);
-        event.lines.push(Line { verb: key.verb.to_owned(), who: index, detail: key.detail, count: count.count, bytes: count.bytes, outcome });
+        event.lines.push(Line {
+            verb: key.verb.to_owned(),
+            who: index,
+            detail: key.detail,
+            count: count.count,
+            bytes: count.bytes,
+            outcome,
+        });
     }
     events.extend(current.map(|(e, _)| e));
 }

@@ -104,7 +104,15 @@ fn principal(p: &Principal) -> Who {
         PrincipalKind::ManagedIdentity => Actor::ManagedIdentity,
         PrincipalKind::ServicePrincipal | PrincipalKind::Group => Actor::ServicePrincipal,
     };
-    Who { kind, tenant: Some(p.tenant), object: Some(p.object), app: Some(p.app), name: Some(cut(&p.name)), on_behalf_of: None, operation: None }
+    Who {
+        kind,
+        tenant: Some(p.tenant),
+        object: Some(p.object),
+        app: Some(p.app),
+        name: Some(cut(&p.name)),
+        on_behalf_of: None,
+        operation: None,
+    }
 }
 
 /// An event for an ask: everything but how it ended.

@@ -50,11 +50,20 @@ impl Keys {
         let root = SealKey::new(root);
         let row = layout::key_row("region");
         let region = match kv.get(&row).await? {
-            Some((_, wrapped)) => secret32(&unwrap_key(&root, &row, &wrapped).map_err(|e| Error::internal("the root key does not open this region's keys").because(e))?)?,
+            Some((_, wrapped)) => secret32(
+                &unwrap_key(&root, &row, &wrapped)
+                    .map_err(|e| Error::internal("the root key does not open this region's keys").because(e))?,
+            )?,
             None => {
                 let fresh = Secret::<32>::random(chance);
                 let value = wrap_key(&root, chance, &row, fresh.expose()).into();
-                kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: vec![Check::Absent(row.clone())], ops: vec![Op::Put(row, value)] }).await?;
+                kv.commit(Commit {
+                    shard: layout::SHARD,
+                    idem: 0,
+                    checks: vec![Check::Absent(row.clone())],
+                    ops: vec![Op::Put(row, value)],
+                })
+                .await?;
                 fresh
             }
         };
@@ -63,7 +72,13 @@ impl Keys {
         // the region's own entries are open to everyone: their tag key is published
         owner.tag_key = record::REGION_TAG_KEY;
         owner.tag = HmacKey::new(&owner.tag_key);
-        Ok(Keys { facts: region.derive(&[b"facts"]), region, region_owner: Arc::new(owner), tenants: RwLock::default(), spaces: RwLock::default() })
+        Ok(Keys {
+            facts: region.derive(&[b"facts"]),
+            region,
+            region_owner: Arc::new(owner),
+            tenants: RwLock::default(),
+            spaces: RwLock::default(),
+        })
     }
 
     /// Fresh keys for a new tenant, and the rows that keep them.

@@ -198,7 +198,10 @@ impl Trust {
     pub(crate) async fn wait_indexed(&self, id: EntryId) -> Result<()> {
         let mut indexed = self.0.indexed.subscribe();
         self.0.wake.notify_one();
-        indexed.wait_for(|number| *number >= id.number).await.map_err(|_| Error::new(Kind::Unavailable, "ShuttingDown", "The region is stopping. Try again."))?;
+        indexed
+            .wait_for(|number| *number >= id.number)
+            .await
+            .map_err(|_| Error::new(Kind::Unavailable, "ShuttingDown", "The region is stopping. Try again."))?;
         Ok(())
     }
 
@@ -236,7 +239,14 @@ impl Trust {
     }
 
     /// After a durable commit: facts, keys and caches follow.
-    pub(crate) fn applied(&self, facts: Vec<std::result::Result<Fact, String>>, version: Version, dropped: Option<SpaceId>, tenant: Option<(TenantId, Arc<keys::OwnerKeys>)>, credentials: Option<SpaceId>) {
+    pub(crate) fn applied(
+        &self,
+        facts: Vec<std::result::Result<Fact, String>>,
+        version: Version,
+        dropped: Option<SpaceId>,
+        tenant: Option<(TenantId, Arc<keys::OwnerKeys>)>,
+        credentials: Option<SpaceId>,
+    ) {
         if let Some((id, keys)) = tenant {
             self.0.keys.add_tenant(id, keys);
         }
@@ -269,7 +279,10 @@ impl Inner {
             .ok_or_else(|| Error::new(Kind::Unavailable, "NoSite", "No site of the region has a signed place for these bytes."))
     }
     fn site(&self, name: &SiteName) -> Result<&Arc<dyn Blobs>> {
-        self.sites.iter().find(|s| s.site() == name).ok_or_else(|| Error::new(Kind::Unavailable, "SiteUnavailable", format!("The site '{name}' is not reachable now.")))
+        self.sites
+            .iter()
+            .find(|s| s.site() == name)
+            .ok_or_else(|| Error::new(Kind::Unavailable, "SiteUnavailable", format!("The site '{name}' is not reachable now.")))
     }
     fn mac_keys(&self, space: SpaceId) -> Option<Arc<Vec<(String, HmacKey)>>> {
         self.mac_keys.lock().unwrap_or_else(|e| e.into_inner()).by_space.get(&space).cloned()
@@ -310,7 +323,8 @@ impl Inner {
     }
 
     async fn append_ops(&self, ops: Vec<Op>) -> Result<Vec<EntryId>> {
-        let commit = Commit { shard: layout::SHARD, idem: u128::from_be_bytes(crypto::random_array(&*self.chance)), checks: Vec::new(), ops };
+        let commit =
+            Commit { shard: layout::SHARD, idem: u128::from_be_bytes(crypto::random_array(&*self.chance)), checks: Vec::new(), ops };
         let done = match self.kv.commit(commit.clone()).await {
             Err(store::CommitError::Unknown) => self.kv.commit(commit).await?,
             other => other?,
@@ -321,7 +335,8 @@ impl Inner {
     /// Writes what was gathered and the closings of dropped permits.
     async fn flush(&self) -> Result<()> {
         let unfinished = std::mem::take(&mut *self.unfinished.lock().unwrap_or_else(|e| e.into_inner()));
-        let mut entries: Vec<_> = unfinished.iter().map(|(event, opened)| (event.clone(), record::Weight::Before, Phase::Close, Some(*opened))).collect();
+        let mut entries: Vec<_> =
+            unfinished.iter().map(|(event, opened)| (event.clone(), record::Weight::Before, Phase::Close, Some(*opened))).collect();
         entries.extend(self.gathered.take().into_iter().map(|event| {
             let weight = if event.verb == record::catalogue::STRANGERS.name { record::Weight::Tally } else { record::Weight::Batched };
             (event, weight, Phase::Whole, None)

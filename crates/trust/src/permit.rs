@@ -226,7 +226,13 @@ impl Permit<Write> {
     }
 
     /// Where this batch's rows go: the permit's space, or the one this batch makes for its target.
-    fn space_for(&self, batch: &Batch, owner: Option<TenantId>, owner_keys: &OwnerKeys, plan: &mut Plan) -> Result<(SpaceId, SealKey, String)> {
+    fn space_for(
+        &self,
+        batch: &Batch,
+        owner: Option<TenantId>,
+        owner_keys: &OwnerKeys,
+        plan: &mut Plan,
+    ) -> Result<(SpaceId, SealKey, String)> {
         let inner = self.trust.inner();
         let here = (self.space.id, self.key.clone(), self.address.clone());
         let own = self.space.resource == self.ask.target;
@@ -368,7 +374,11 @@ impl Permit<Write> {
             event.owner = journal::owner_of(self.owner);
             (event, inner.keys.owner(self.owner)?)
         } else {
-            return inner.scribe.entry(Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() }, keys, &*inner.chance);
+            return inner.scribe.entry(
+                Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() },
+                keys,
+                &*inner.chance,
+            );
         };
         inner.scribe.entry(Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() }, &keys, &*inner.chance)
     }
@@ -384,7 +394,9 @@ fn new_tenant(op: &FactOp) -> Option<TenantId> {
 /// The tenant of a subscription that this batch makes: nothing belongs to the region that belongs to a tenant.
 fn new_subscription(op: &FactOp, target: &ResourceId) -> Option<TenantId> {
     match op {
-        FactOp::Claim(Fact::Subscription(s)) | FactOp::Put(Fact::Subscription(s)) => (target.subscription_id() == Some(s.id)).then_some(s.tenant),
+        FactOp::Claim(Fact::Subscription(s)) | FactOp::Put(Fact::Subscription(s)) => {
+            (target.subscription_id() == Some(s.id)).then_some(s.tenant)
+        }
         _ => None,
     }
 }
@@ -455,4 +467,3 @@ impl<A: Access> Drop for Permit<A> {
         }
     }
 }
-

@@ -8,7 +8,9 @@ use base::{Error, Kind};
 #[derive(Debug)]
 pub enum Verdict {
     /// Allowed, and why: `role Contributor at /subscriptions/…`, for the record.
-    Allow { because: String },
+    Allow {
+        because: String,
+    },
     Refuse(Error),
 }
 

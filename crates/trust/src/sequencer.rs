@@ -135,7 +135,15 @@ impl Sequencer {
         ops.extend(appended.files.into_iter().map(|(path, content)| Op::Put(layout::tile(&path), content.into())));
         head.root = appended.root.0;
         ops.push(Op::Put(layout::head("log"), base::encode(&head).into()));
-        inner.kv.commit(Commit { shard: layout::SHARD, idem: u128::from_be_bytes(crypto::random_array(&*inner.chance)), checks: Vec::new(), ops }).await?;
+        inner
+            .kv
+            .commit(Commit {
+                shard: layout::SHARD,
+                idem: u128::from_be_bytes(crypto::random_array(&*inner.chance)),
+                checks: Vec::new(),
+                ops,
+            })
+            .await?;
         self.head = head;
         Ok(entries.len())
     }
@@ -154,7 +162,8 @@ impl Sequencer {
             }
         }
         let bytes = signed.to_bytes();
-        let commit = Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![Op::Put(layout::head("checkpoint"), bytes.into())] };
+        let commit =
+            Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![Op::Put(layout::head("checkpoint"), bytes.into())] };
         inner.kv.commit(commit).await?;
         self.checkpoint = Some(signed);
         Ok(())

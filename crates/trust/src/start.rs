@@ -131,7 +131,10 @@ impl Trust {
             let wrapped_key = inner.keys.new_space(id, &inner.keys.region_owner, &*inner.chance);
             facts.push(Fact::Space(Space { resource: region, id, tenant: None, location: inner.location.clone(), wrapped_key }));
             let (log, place) = (inner.log_signer.key().to_string(), inner.region_signer.key().to_string());
-            events.push(own(&catalogue::REGION_CREATED, &[("region", inner.location.as_str()), ("origin", &format!("{domain}/{}", inner.location))]));
+            events.push(own(
+                &catalogue::REGION_CREATED,
+                &[("region", inner.location.as_str()), ("origin", &format!("{domain}/{}", inner.location))],
+            ));
             events.push(own(&catalogue::TRUST_KEYS, &[("log", &log), ("region", &place)]));
         }
         for (place, _) in sites {
@@ -140,14 +143,25 @@ impl Trust {
             }
             let note = sign_place(&inner.location, place, &inner.region_signer)?;
             let note = String::from_utf8(note.to_bytes()).map_err(Error::internal)?;
-            events.push(own(&catalogue::SITE_PLACED, &[("site", place.site.as_str()), ("country", &place.country), ("nuts", &place.nuts), ("address", &place.address)]));
+            events.push(own(
+                &catalogue::SITE_PLACED,
+                &[("site", place.site.as_str()), ("country", &place.country), ("nuts", &place.nuts), ("address", &place.address)],
+            ));
             facts.push(Fact::Site(SignedPlace { place: place.clone(), note }));
         }
         for witness in &inner.witnesses {
             let known = layout::head(&format!("witness/{}", witness.key()));
             if inner.kv.get(&known).await?.is_none() {
                 events.push(own(&catalogue::WITNESS_ADDED, &[("witness", &witness.key().to_string())]));
-                inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![Op::Put(known, bytes::Bytes::from_static(&[1]))] }).await?;
+                inner
+                    .kv
+                    .commit(Commit {
+                        shard: layout::SHARD,
+                        idem: 0,
+                        checks: Vec::new(),
+                        ops: vec![Op::Put(known, bytes::Bytes::from_static(&[1]))],
+                    })
+                    .await?;
             }
         }
         let code = hex::encode(inner.scribe.code.0);
@@ -165,7 +179,15 @@ impl Trust {
             let note = journal::Note { event, weight: record::Weight::System, phase: Phase::Whole, opens: None, at: inner.clock.now() };
             ops.push(inner.scribe.entry(note, &inner.keys.region_owner, &*inner.chance)?);
         }
-        let done = inner.kv.commit(Commit { shard: layout::SHARD, idem: u128::from_be_bytes(crypto::random_array(&*inner.chance)), checks: Vec::new(), ops }).await?;
+        let done = inner
+            .kv
+            .commit(Commit {
+                shard: layout::SHARD,
+                idem: u128::from_be_bytes(crypto::random_array(&*inner.chance)),
+                checks: Vec::new(),
+                ops,
+            })
+            .await?;
         inner.started.store(done.appended.first().copied().unwrap_or(0), Ordering::Relaxed);
         self.applied(facts.into_iter().map(Ok).collect(), done.version, None, None, None);
         Ok(())
@@ -236,7 +258,10 @@ impl Trust {
     async fn mark_clean(&self) -> Result<()> {
         self.append(&own(&catalogue::PROCESS_STOPPED, &[]), record::Weight::System, Phase::Whole, None).await?;
         let inner = self.inner();
-        inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![Op::Delete(layout::head("running"))] }).await?;
+        inner
+            .kv
+            .commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![Op::Delete(layout::head("running"))] })
+            .await?;
         Ok(())
     }
 
@@ -289,7 +314,12 @@ impl Trust {
 
     /// A secret of the region under a name (`ca`): opened, or made by `make` and kept sealed. For `bleu`, which starts
     /// the listeners; `event` tells the record of its making.
-    pub async fn region_secret(&self, name: &str, make: impl FnOnce() -> Result<(SecretBytes, Vec<(&'static str, String)>)>, verb: &catalogue::Verb) -> Result<SecretBytes> {
+    pub async fn region_secret(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> Result<(SecretBytes, Vec<(&'static str, String)>)>,
+        verb: &catalogue::Verb,
+    ) -> Result<SecretBytes> {
         let inner = self.inner();
         let row = layout::key_row(&format!("secret/{name}"));
         if let Some((_, wrapped)) = inner.kv.get(&row).await? {
@@ -301,7 +331,12 @@ impl Trust {
         let note = journal::Note { event: &event, weight: record::Weight::System, phase: Phase::Whole, opens: None, at: inner.clock.now() };
         let entry = inner.scribe.entry(note, &inner.keys.region_owner, &*inner.chance)?;
         let wrapped = inner.keys.seal_region_secret(&row, &secret, &*inner.chance);
-        let commit = Commit { shard: layout::SHARD, idem: 0, checks: vec![Check::Absent(row.clone())], ops: vec![Op::Put(row, wrapped.into()), entry] };
+        let commit = Commit {
+            shard: layout::SHARD,
+            idem: 0,
+            checks: vec![Check::Absent(row.clone())],
+            ops: vec![Op::Put(row, wrapped.into()), entry],
+        };
         inner.kv.commit(commit).await?;
         Ok(secret)
     }

@@ -32,7 +32,13 @@ async fn region(seed: u64) -> (Kit, TenantId, Principal) {
     let kit = Kit::start(Setup::new(seed)).await;
     let tenant = add_tenant(&kit).await;
     let chance = kit.trust.chance();
-    let anna = Principal { tenant, object: ObjectId::random(&*chance), app: base::AppId::random(&*chance), kind: PrincipalKind::User, name: "anna@contoso.example".into() };
+    let anna = Principal {
+        tenant,
+        object: ObjectId::random(&*chance),
+        app: base::AppId::random(&*chance),
+        kind: PrincipalKind::User,
+        name: "anna@contoso.example".into(),
+    };
     (kit, tenant, anna)
 }
 
@@ -50,7 +56,9 @@ async fn add_tenant(kit: &Kit) -> TenantId {
 }
 
 async fn permit<A: trust::Access>(kit: &Kit, anna: &Principal, tenant: TenantId, weight: Weight) -> base::Result<Permit<A>> {
-    kit.near(Caller::Principal(anna.clone())).permit("Test", &["Microsoft.Test/things/write"], true, &ResourceId::tenant(tenant), weight, "detail").await
+    kit.near(Caller::Principal(anna.clone()))
+        .permit("Test", &["Microsoft.Test/things/write"], true, &ResourceId::tenant(tenant), weight, "detail")
+        .await
 }
 
 async fn read(mut stream: trust::ByteStream) -> base::Result<Vec<u8>> {
@@ -105,7 +113,12 @@ async fn content_of_every_length_comes_back_by_ranges() {
         assert_eq!(staged.sha256, crypto::sha256(&bytes));
         assert_eq!(staged.md5.unwrap(), crypto::md5(&bytes));
         let value = Thing { name: "blob".into(), content: Some(staged.content.clone()) };
-        p.commit(Batch::new().adopt(&staged).put(TABLE, format!("blob{length}"), &value), Outcome::done(201).wrote(length as u64, staged.sha256)).await.unwrap();
+        p.commit(
+            Batch::new().adopt(&staged).put(TABLE, format!("blob{length}"), &value),
+            Outcome::done(201).wrote(length as u64, staged.sha256),
+        )
+        .await
+        .unwrap();
         let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
         let content = p.data().get::<Thing>(TABLE, format!("blob{length}")).await.unwrap().unwrap().value.content.unwrap();
         let l = length as u64;
@@ -132,7 +145,8 @@ async fn joined_content_shares_its_bytes() {
     }
     let contents: Vec<Content> = parts.iter().map(|s| s.content.clone()).collect();
     let joined = p.join(&contents).await.unwrap();
-    let mut batch = Batch::new().adopt(&joined).put(TABLE, "joined", &Thing { name: "joined".into(), content: Some(joined.content.clone()) });
+    let mut batch =
+        Batch::new().adopt(&joined).put(TABLE, "joined", &Thing { name: "joined".into(), content: Some(joined.content.clone()) });
     for part in &parts {
         batch = batch.adopt(part);
     }
@@ -150,7 +164,13 @@ async fn dropped_content_is_collected_after_its_delay_and_shared_chunks_live_on(
     let kit = Kit::start(Setup::new(5).on(store::open_memory().unwrap(), blobs.clone())).await;
     let tenant = add_tenant(&kit).await;
     let chance = kit.trust.chance();
-    let anna = Principal { tenant, object: ObjectId::random(&*chance), app: base::AppId::random(&*chance), kind: PrincipalKind::User, name: "anna".into() };
+    let anna = Principal {
+        tenant,
+        object: ObjectId::random(&*chance),
+        app: base::AppId::random(&*chance),
+        kind: PrincipalKind::User,
+        name: "anna".into(),
+    };
     let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
     let (a, b) = (p.stage_bytes(vec![1; 10_000].into()).await.unwrap(), p.stage_bytes(vec![2; 10_000].into()).await.unwrap());
     let both = p.join(&[a.content.clone(), b.content.clone()]).await.unwrap();
@@ -203,7 +223,10 @@ async fn another_tenants_resource_does_not_exist() {
 async fn a_region_part_reaches_only_its_own_verbs() {
     let (kit, tenant, _) = region(8).await;
     let near = kit.region("test");
-    let refused = near.permit::<Read>("Peek", &["Microsoft.Storage/things/read"], true, &ResourceId::tenant(tenant), Weight::With, "").await.unwrap_err();
+    let refused = near
+        .permit::<Read>("Peek", &["Microsoft.Storage/things/read"], true, &ResourceId::tenant(tenant), Weight::With, "")
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind, Kind::NotFound);
 }
 
@@ -214,7 +237,13 @@ async fn a_region_opens_again_with_what_it_had_and_closes_what_a_crash_left_open
     let kit = Kit::start(Setup::new(9).on(kv.clone(), blobs.clone())).await;
     let tenant = add_tenant(&kit).await;
     let chance = kit.trust.chance();
-    let anna = Principal { tenant, object: ObjectId::random(&*chance), app: base::AppId::random(&*chance), kind: PrincipalKind::User, name: "anna".into() };
+    let anna = Principal {
+        tenant,
+        object: ObjectId::random(&*chance),
+        app: base::AppId::random(&*chance),
+        kind: PrincipalKind::User,
+        name: "anna".into(),
+    };
     let open: Permit<Write> = permit(&kit, &anna, tenant, Weight::Before).await.unwrap();
     kit.trust.turn().await.unwrap();
     // a crash: nothing of the first process runs on
@@ -235,7 +264,8 @@ async fn a_region_opens_again_with_what_it_had_and_closes_what_a_crash_left_open
 async fn a_space_of_another_place_is_refused() {
     let (kit, tenant, anna) = region(11).await;
     let account = ResourceId::tenant(tenant).provider("Microsoft.Storage/storageAccounts", "a").unwrap();
-    let p: Permit<Write> = kit.near(Caller::Principal(anna)).permit("Create", &["x/write"], false, &account, Weight::Before, "").await.unwrap();
+    let p: Permit<Write> =
+        kit.near(Caller::Principal(anna)).permit("Create", &["x/write"], false, &account, Weight::Before, "").await.unwrap();
     let failed = p.commit(Batch::new().create_space(Location::new("eastus").unwrap()), Outcome::done(201)).await.unwrap_err();
     assert_eq!(failed.error.code, "LocationNotAvailable");
     kit.audit(Some(tenant)).await;
@@ -247,7 +277,8 @@ async fn a_new_subscription_belongs_to_its_tenant_from_the_first_row() {
     let id = base::SubscriptionId::random(&*kit.trust.chance());
     let target = ResourceId::subscription(id);
     let near = kit.region("test");
-    let permit: Permit<Write> = near.permit("Create Subscription", &["bleu.test/subscriptions/write"], false, &target, Weight::With, "").await.unwrap();
+    let permit: Permit<Write> =
+        near.permit("Create Subscription", &["bleu.test/subscriptions/write"], false, &target, Weight::With, "").await.unwrap();
     let fact = Fact::Subscription(trust::Subscription { id, tenant, name: "Main".into() });
     let batch = Batch::new().claim_fact(fact).create_space(Location::new("francecentral").unwrap()).put(TABLE, "x", &thing("x"));
     permit.commit(batch, Outcome::done(201)).await.unwrap();
@@ -263,12 +294,20 @@ async fn a_new_subscription_belongs_to_its_tenant_from_the_first_row() {
 async fn chunks_of_a_commit_outlive_a_restart_and_those_of_a_crash_are_freed() {
     let folder = tempfile::tempdir().unwrap();
     let disk = || std::sync::Arc::new(store::disk::RealDisk::new(folder.path()).unwrap());
-    let segments = || -> std::sync::Arc<dyn store::Blobs> { std::sync::Arc::new(store::Segments::open(base::SiteName::new("paris-1").unwrap(), disk()).unwrap()) };
+    let segments = || -> std::sync::Arc<dyn store::Blobs> {
+        std::sync::Arc::new(store::Segments::open(base::SiteName::new("paris-1").unwrap(), disk()).unwrap())
+    };
     let kv = store::open_memory().unwrap();
     let kit = Kit::start(Setup::new(13).on(kv.clone(), segments())).await;
     let tenant = add_tenant(&kit).await;
     let chance = kit.trust.chance();
-    let anna = Principal { tenant, object: ObjectId::random(&*chance), app: base::AppId::random(&*chance), kind: PrincipalKind::User, name: "anna".into() };
+    let anna = Principal {
+        tenant,
+        object: ObjectId::random(&*chance),
+        app: base::AppId::random(&*chance),
+        kind: PrincipalKind::User,
+        name: "anna".into(),
+    };
     let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
     let staged = p.stage_bytes(vec![5; 300_000].into()).await.unwrap();
     p.commit(Batch::new().adopt(&staged), Outcome::done(201)).await.unwrap();

@@ -39,7 +39,9 @@ impl Service for RecordLog {
 async fn checkpoint(_: Arc<RecordLog>, _: Call, public: Public, _: Neighbours) -> Result<Reply> {
     let none = || Error::new(Kind::NotFound, "NoCheckpoint", "The log has no checkpoint yet.");
     let note = public.checkpoint().await.ok_or_else(none)?;
-    Ok(Reply::new(public.receipt(), StatusCode::OK, note).with("content-type", "text/plain; charset=utf-8").with("cache-control", "no-cache"))
+    Ok(Reply::new(public.receipt(), StatusCode::OK, note)
+        .with("content-type", "text/plain; charset=utf-8")
+        .with("cache-control", "no-cache"))
 }
 
 async fn tile(_: Arc<RecordLog>, call: Call, public: Public, _: Neighbours) -> Result<Reply> {
