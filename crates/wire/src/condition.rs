@@ -156,7 +156,9 @@ mod tests {
 
     #[test]
     fn a_value_that_is_no_condition_is_refused() {
-        for (name, value) in [("if-match", ""), ("if-match", "a,,b"), ("if-modified-since", "yesterday"), ("if-unmodified-since", "2026-11-24T00:00:00Z")] {
+        for (name, value) in
+            [("if-match", ""), ("if-match", "a,,b"), ("if-modified-since", "yesterday"), ("if-unmodified-since", "2026-11-24T00:00:00Z")]
+        {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
             assert_eq!(Conditions::of(&headers).unwrap_err().code, "InvalidHeaderValue", "{name}: {value}");

@@ -83,7 +83,18 @@ mod tests {
 
     #[test]
     fn what_is_not_one_range_is_refused() {
-        for bad in ["", "bytes", "bytes=", "bytes=-", "bytes=4-2", "bytes=1-2,4-5", "bytes=+1-2", "bytes= 1-2", "items=1-2", "bytes=1-18446744073709551616"] {
+        for bad in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=4-2",
+            "bytes=1-2,4-5",
+            "bytes=+1-2",
+            "bytes= 1-2",
+            "items=1-2",
+            "bytes=1-18446744073709551616",
+        ] {
             assert_eq!(ByteRange::parse(bad), None, "{bad}");
         }
     }

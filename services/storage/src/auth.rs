@@ -21,7 +21,9 @@ pub fn failed(why: impl std::fmt::Display) -> Error {
     Error::new(
         Kind::Forbidden,
         "AuthenticationFailed",
-        format!("Server failed to authenticate the request. Make sure the value of the Authorization header is formed correctly including the signature. {why}"),
+        format!(
+            "Server failed to authenticate the request. Make sure the value of the Authorization header is formed correctly including the signature. {why}"
+        ),
     )
 }
 
@@ -46,7 +48,10 @@ impl SharedKey {
             let mac = BASE64_STANDARD.decode(signature).ok().filter(|m| m.len() == 32)?;
             (!account.is_empty()).then(|| SharedKey { account: account.to_owned(), mac, lite })
         });
-        Some(parsed.ok_or_else(|| Error::invalid("InvalidAuthenticationInfo", "The authorization header is not 'SharedKey account:signature'.").at("Authorization")))
+        Some(parsed.ok_or_else(|| {
+            Error::invalid("InvalidAuthenticationInfo", "The authorization header is not 'SharedKey account:signature'.")
+                .at("Authorization")
+        }))
     }
 }
 
@@ -166,7 +171,8 @@ pub struct Sas {
     fields: Vec<(&'static str, String)>,
 }
 
-const FIELDS: [&str; 17] = ["sv", "sp", "ss", "srt", "sr", "st", "se", "sip", "spr", "si", "ses", "snapshot", "rscc", "rscd", "rsce", "rscl", "rsct"];
+const FIELDS: [&str; 17] =
+    ["sv", "sp", "ss", "srt", "sr", "st", "se", "sip", "spr", "si", "ses", "snapshot", "rscc", "rscd", "rsce", "rscl", "rsct"];
 
 impl Sas {
     /// `None`: the query carries no signature. Errors: 403 `AuthenticationFailed` for what is malformed, 501 for a user
@@ -190,7 +196,9 @@ impl Sas {
         }
         let fields: Vec<(&'static str, String)> = FIELDS.iter().filter_map(|name| Some((*name, query.get(name)?.to_owned()))).collect();
         let field = |name: &str| fields.iter().find(|(k, _)| *k == name).map(|(_, v)| v.as_str());
-        let needed = |name: &'static str| field(name).filter(|v| !v.is_empty()).ok_or_else(|| failed(format_args!("'{name}' is missing in the signature.")));
+        let needed = |name: &'static str| {
+            field(name).filter(|v| !v.is_empty()).ok_or_else(|| failed(format_args!("'{name}' is missing in the signature.")))
+        };
         let version = needed("sv")?.to_owned();
         if !crate::wire::is_version(&version) {
             return Err(failed("'sv' is not a version."));
@@ -216,12 +224,19 @@ impl Sas {
         };
         let expiry = time(needed("se")?).ok_or_else(|| failed("'se' is not a time."))?;
         let start = field("st").filter(|s| !s.is_empty()).map(|s| time(s).ok_or_else(|| failed("'st' is not a time."))).transpose()?;
-        let addresses = field("sip").filter(|s| !s.is_empty()).map(|s| address_range(s).ok_or_else(|| failed("'sip' is not an address range."))).transpose()?;
+        let addresses = field("sip")
+            .filter(|s| !s.is_empty())
+            .map(|s| address_range(s).ok_or_else(|| failed("'sip' is not an address range.")))
+            .transpose()?;
         if field("spr").is_some_and(|p| !matches!(p, "" | "https" | "https,http")) {
             return Err(failed("'spr' is neither 'https' nor 'https,http'."));
         }
         // a '+' that a client forgot to encode reads as a blank
-        let mac = BASE64_STANDARD.decode(signature.replace(' ', "+")).ok().filter(|m| m.len() == 32).ok_or_else(|| failed("'sig' is not a signature."))?;
+        let mac = BASE64_STANDARD
+            .decode(signature.replace(' ', "+"))
+            .ok()
+            .filter(|m| m.len() == 32)
+            .ok_or_else(|| failed("'sig' is not a signature."))?;
         Ok(Sas { version, permissions, reach, start, expiry, addresses, mac, fields })
     }
 
@@ -255,12 +270,20 @@ impl Sas {
     /// Time and address. Errors: `AuthenticationFailed`, `AuthorizationSourceIPMismatch`.
     pub fn check(&self, now: Timestamp, peer: Option<IpAddr>) -> Result<()> {
         if self.expiry <= now || self.start.is_some_and(|s| s > now) {
-            return Err(failed(format_args!("Signature not valid in the specified time frame: expiry [{}], current [{}].", self.expiry.http_date(), now.http_date())));
+            return Err(failed(format_args!(
+                "Signature not valid in the specified time frame: expiry [{}], current [{}].",
+                self.expiry.http_date(),
+                now.http_date()
+            )));
         }
         if let Some((first, last)) = self.addresses
             && !peer.is_some_and(|p| (first..=last).contains(&canonical(p)))
         {
-            return Err(Error::new(Kind::Forbidden, "AuthorizationSourceIPMismatch", "This request is not authorized to perform this operation using this source IP."));
+            return Err(Error::new(
+                Kind::Forbidden,
+                "AuthorizationSourceIPMismatch",
+                "This request is not authorized to perform this operation using this source IP.",
+            ));
         }
         Ok(())
     }
@@ -278,7 +301,13 @@ impl Sas {
 
     /// The response headers that the signature overrides on a read.
     pub fn overrides(query: &Query) -> impl Iterator<Item = (&'static str, &str)> {
-        let pairs = [("cache-control", "rscc"), ("content-disposition", "rscd"), ("content-encoding", "rsce"), ("content-language", "rscl"), ("content-type", "rsct")];
+        let pairs = [
+            ("cache-control", "rscc"),
+            ("content-disposition", "rscd"),
+            ("content-encoding", "rsce"),
+            ("content-language", "rscl"),
+            ("content-type", "rsct"),
+        ];
         pairs.into_iter().filter_map(|(header, field)| Some((header, query.get(field)?)))
     }
 }
@@ -333,7 +362,11 @@ pub fn fuzz_sas(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(query) = Query::parse(text) else { return };
     if let Some(Ok(sas)) = Sas::parse(&query) {
-        assert!(sas.message("account", "container", "blob").ends_with(if matches!(sas.reach, Reach::Account { .. }) { "\n" } else { sas.field("rsct") }));
+        assert!(sas.message("account", "container", "blob").ends_with(if matches!(sas.reach, Reach::Account { .. }) {
+            "\n"
+        } else {
+            sas.field("rsct")
+        }));
         let _ = sas.check(Timestamp(0), None);
         assert!(!sas.allows(Level::Object, ""));
     }
@@ -353,7 +386,8 @@ mod tests {
 
     #[test]
     fn a_service_sas_is_signed_over_its_fields_in_order() {
-        let text = format!("sv=2018-11-09&sr=b&sp=rw&st=2026-01-01T00:00Z&se=2026-01-02&sip=1.2.3.4-1.2.3.9&spr=https&rsct=text/plain&{SIG}");
+        let text =
+            format!("sv=2018-11-09&sr=b&sp=rw&st=2026-01-01T00:00Z&se=2026-01-02&sip=1.2.3.4-1.2.3.9&spr=https&rsct=text/plain&{SIG}");
         let parsed = sas(&text).unwrap();
         assert_eq!(
             parsed.message("acct", "c", "a b/é"),
@@ -371,7 +405,10 @@ mod tests {
         let text = format!("sv=2019-12-12&ss=bqtf&srt=sco&sp=rwdlacup&se=2026-12-31T23:59:59Z&spr=https&{SIG}");
         assert_eq!(sas(&text).unwrap().message("acct", "", ""), "acct\nrwdlacup\nbqtf\nsco\n\n2026-12-31T23:59:59Z\n\nhttps\n2019-12-12\n");
         let later = text.replace("2019-12-12", "2021-06-08");
-        assert_eq!(sas(&later).unwrap().message("acct", "", ""), "acct\nrwdlacup\nbqtf\nsco\n\n2026-12-31T23:59:59Z\n\nhttps\n2021-06-08\n\n");
+        assert_eq!(
+            sas(&later).unwrap().message("acct", "", ""),
+            "acct\nrwdlacup\nbqtf\nsco\n\n2026-12-31T23:59:59Z\n\nhttps\n2021-06-08\n\n"
+        );
     }
 
     #[test]
@@ -423,7 +460,10 @@ mod tests {
         assert_eq!(parsed.check(at("2026-11-30T12:30:00Z"), inside).unwrap_err().code, "AuthenticationFailed");
         assert_eq!(parsed.check(at("2026-10-31T23:59:59Z"), inside).unwrap_err().code, "AuthenticationFailed");
         assert_eq!(parsed.check(at("2026-11-02T00:00:00Z"), None).unwrap_err().code, "AuthorizationSourceIPMismatch");
-        assert_eq!(parsed.check(at("2026-11-02T00:00:00Z"), Some("10.0.0.10".parse().unwrap())).unwrap_err().code, "AuthorizationSourceIPMismatch");
+        assert_eq!(
+            parsed.check(at("2026-11-02T00:00:00Z"), Some("10.0.0.10".parse().unwrap())).unwrap_err().code,
+            "AuthorizationSourceIPMismatch"
+        );
     }
 
     #[test]

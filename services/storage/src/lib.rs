@@ -72,16 +72,58 @@ impl Service for Storage {
             .on(Door::data("blob", &["{account}.blob.core"], Some("/{account}")), blob_target)
             // the account
             .read("List Containers", get.clone(), "/", &[comp("list")], &[CONTAINERS_READ], list::containers)
-            .read("Get Blob Service Properties", get.clone(), "/", &[query("restype", "service"), comp("properties")], &[SERVICE_READ], account::properties)
-            .write("Set Blob Service Properties", put.clone(), "/", &[query("restype", "service"), comp("properties")], &[SERVICE_WRITE], account::set_properties)
+            .read(
+                "Get Blob Service Properties",
+                get.clone(),
+                "/",
+                &[query("restype", "service"), comp("properties")],
+                &[SERVICE_READ],
+                account::properties,
+            )
+            .write(
+                "Set Blob Service Properties",
+                put.clone(),
+                "/",
+                &[query("restype", "service"), comp("properties")],
+                &[SERVICE_WRITE],
+                account::set_properties,
+            )
             .read("Get Blob Service Stats", get.clone(), "/", &[query("restype", "service"), comp("stats")], &[SERVICE_READ], unbuilt::read)
-            .read("Get Account Information", get.clone(), "/", &[query("restype", "account"), comp("properties")], &[SERVICE_READ], account::information)
-            .read("Get Account Information", head.clone(), "/", &[query("restype", "account"), comp("properties")], &[SERVICE_READ], account::information)
-            .write("Get User Delegation Key", post.clone(), "/", &[query("restype", "service"), comp("userdelegationkey")], &[DELEGATION_KEY], unbuilt::write)
+            .read(
+                "Get Account Information",
+                get.clone(),
+                "/",
+                &[query("restype", "account"), comp("properties")],
+                &[SERVICE_READ],
+                account::information,
+            )
+            .read(
+                "Get Account Information",
+                head.clone(),
+                "/",
+                &[query("restype", "account"), comp("properties")],
+                &[SERVICE_READ],
+                account::information,
+            )
+            .write(
+                "Get User Delegation Key",
+                post.clone(),
+                "/",
+                &[query("restype", "service"), comp("userdelegationkey")],
+                &[DELEGATION_KEY],
+                unbuilt::write,
+            )
             .write("Blob Batch", post.clone(), "/", &[comp("batch")], &[BLOBS_DELETE], unbuilt::write)
             .read("Find Blobs by Tags", get.clone(), "/", &[comp("blobs")], &[TAGS_READ], unbuilt::read)
             // containers
-            .read("Get Account Information", get.clone(), CONTAINER, &[query("restype", "account"), comp("properties")], &[CONTAINERS_READ], account::information)
+            .read(
+                "Get Account Information",
+                get.clone(),
+                CONTAINER,
+                &[query("restype", "account"), comp("properties")],
+                &[CONTAINERS_READ],
+                account::information,
+            )
             .read("List Blobs", get.clone(), CONTAINER, &on(comp("list")), &[BLOBS_READ], list::blobs)
             .read("Get Container Properties", get.clone(), CONTAINER, &on(absent("comp")), &[CONTAINERS_READ], container::properties)
             .read("Get Container Properties", head.clone(), CONTAINER, &on(absent("comp")), &[CONTAINERS_READ], container::properties)
@@ -103,7 +145,14 @@ impl Service for Storage {
             .read("Get Blob Metadata", get.clone(), BLOB, &[comp("metadata")], &[BLOBS_READ], blob::properties)
             .read("Get Blob Metadata", head.clone(), BLOB, &[comp("metadata")], &[BLOBS_READ], blob::properties)
             .read("Get Block List", get.clone(), BLOB, &[comp("blocklist")], &[BLOBS_READ], block::list)
-            .read("Get Account Information", get.clone(), BLOB, &[query("restype", "account"), comp("properties")], &[BLOBS_READ], account::information)
+            .read(
+                "Get Account Information",
+                get.clone(),
+                BLOB,
+                &[query("restype", "account"), comp("properties")],
+                &[BLOBS_READ],
+                account::information,
+            )
             .write("Copy Blob", put.clone(), BLOB, &[absent("comp"), header("x-ms-copy-source")], &[BLOBS_WRITE], unbuilt::write)
             .write("Put Blob", put.clone(), BLOB, &[absent("comp")], &[BLOBS_WRITE], blob::put)
             .write("Put Block from URL", put.clone(), BLOB, &[comp("block"), header("x-ms-copy-source")], &[BLOBS_WRITE], unbuilt::write)
@@ -127,27 +176,111 @@ impl Service for Storage {
             .read("Query Blob Contents", post.clone(), BLOB, &[comp("query")], &[BLOBS_READ], unbuilt::read)
             .write("Set Blob Expiry", put.clone(), BLOB, &[comp("expiry")], &[BLOBS_WRITE], unbuilt::write)
             .write("Set Blob Immutability Policy", put.clone(), BLOB, &[comp("immutabilityPolicies")], &[BLOBS_WRITE], unbuilt::write)
-            .write("Delete Blob Immutability Policy", delete.clone(), BLOB, &[comp("immutabilityPolicies")], &[BLOBS_DELETE], unbuilt::write)
+            .write(
+                "Delete Blob Immutability Policy",
+                delete.clone(),
+                BLOB,
+                &[comp("immutabilityPolicies")],
+                &[BLOBS_DELETE],
+                unbuilt::write,
+            )
             .write("Set Blob Legal Hold", put.clone(), BLOB, &[comp("legalhold")], &[BLOBS_WRITE], unbuilt::write)
             // Resource Manager: what is not a resource of its own
             .on(Door::control("management", &["management"]), subscription_target)
-            .read("Check Storage Account Name", post.clone(), "/subscriptions/{subscription}/providers/Microsoft.Storage/checkNameAvailability", &[], &["Microsoft.Storage/checkNameAvailability/read"], management::check_name)
-            .read("List Storage SKUs", get.clone(), "/subscriptions/{subscription}/providers/Microsoft.Storage/skus", &[], &["Microsoft.Storage/skus/read"], management::skus)
+            .read(
+                "Check Storage Account Name",
+                post.clone(),
+                "/subscriptions/{subscription}/providers/Microsoft.Storage/checkNameAvailability",
+                &[],
+                &["Microsoft.Storage/checkNameAvailability/read"],
+                management::check_name,
+            )
+            .read(
+                "List Storage SKUs",
+                get.clone(),
+                "/subscriptions/{subscription}/providers/Microsoft.Storage/skus",
+                &[],
+                &["Microsoft.Storage/skus/read"],
+                management::skus,
+            )
             .target_is(account_target)
-            .read("List Account Keys", post.clone(), at_account!("/listKeys"), &[], &["Microsoft.Storage/storageAccounts/listKeys/action"], management::list_keys)
+            .read(
+                "List Account Keys",
+                post.clone(),
+                at_account!("/listKeys"),
+                &[],
+                &["Microsoft.Storage/storageAccounts/listKeys/action"],
+                management::list_keys,
+            )
             .weighing(Weight::Indexed)
-            .write("Regenerate Account Key", post.clone(), at_account!("/regenerateKey"), &[], &["Microsoft.Storage/storageAccounts/regenerateKey/action"], management::regenerate_key)
+            .write(
+                "Regenerate Account Key",
+                post.clone(),
+                at_account!("/regenerateKey"),
+                &[],
+                &["Microsoft.Storage/storageAccounts/regenerateKey/action"],
+                management::regenerate_key,
+            )
             .weighing(Weight::Indexed)
-            .read("List Account SAS", post.clone(), at_account!("/listAccountSas"), &[], &["Microsoft.Storage/storageAccounts/listAccountSas/action"], management::account_sas)
+            .read(
+                "List Account SAS",
+                post.clone(),
+                at_account!("/listAccountSas"),
+                &[],
+                &["Microsoft.Storage/storageAccounts/listAccountSas/action"],
+                management::account_sas,
+            )
             .weighing(Weight::Indexed)
-            .read("List Service SAS", post, at_account!("/listServiceSas"), &[], &["Microsoft.Storage/storageAccounts/listServiceSas/action"], unbuilt::read)
+            .read(
+                "List Service SAS",
+                post,
+                at_account!("/listServiceSas"),
+                &[],
+                &["Microsoft.Storage/storageAccounts/listServiceSas/action"],
+                unbuilt::read,
+            )
             .read("List Blob Services", get.clone(), at_account!("/blobServices"), &[], &[SERVICE_READ], management::blob_services)
             .read("Show Blob Service", get.clone(), at_account!("/blobServices/default"), &[], &[SERVICE_READ], management::blob_service)
-            .write("Set Blob Service", put.clone(), at_account!("/blobServices/default"), &[], &[SERVICE_WRITE], management::set_blob_service)
-            .read("List Account Containers", get.clone(), at_account!("/blobServices/default/containers"), &[], &[CONTAINERS_READ], management::containers)
-            .read("Show Account Container", get, at_account!("/blobServices/default/containers/{container}"), &[], &[CONTAINERS_READ], management::show_container)
-            .write("Put Account Container", put, at_account!("/blobServices/default/containers/{container}"), &[], &[CONTAINERS_WRITE], management::put_container)
-            .write("Delete Account Container", delete, at_account!("/blobServices/default/containers/{container}"), &[], &[CONTAINERS_DELETE], management::delete_container)
+            .write(
+                "Set Blob Service",
+                put.clone(),
+                at_account!("/blobServices/default"),
+                &[],
+                &[SERVICE_WRITE],
+                management::set_blob_service,
+            )
+            .read(
+                "List Account Containers",
+                get.clone(),
+                at_account!("/blobServices/default/containers"),
+                &[],
+                &[CONTAINERS_READ],
+                management::containers,
+            )
+            .read(
+                "Show Account Container",
+                get,
+                at_account!("/blobServices/default/containers/{container}"),
+                &[],
+                &[CONTAINERS_READ],
+                management::show_container,
+            )
+            .write(
+                "Put Account Container",
+                put,
+                at_account!("/blobServices/default/containers/{container}"),
+                &[],
+                &[CONTAINERS_WRITE],
+                management::put_container,
+            )
+            .write(
+                "Delete Account Container",
+                delete,
+                at_account!("/blobServices/default/containers/{container}"),
+                &[],
+                &[CONTAINERS_DELETE],
+                management::delete_container,
+            )
             .build()
     }
 
@@ -239,7 +372,11 @@ fn needs_api_version(head: &Head) -> Result<()> {
     match head.query.get("api-version") {
         Some(v) if v.get(..10).is_some_and(crate::wire::is_version) => Ok(()),
         Some(_) => Err(Error::invalid("InvalidApiVersionParameter", "The api-version is not in the form yyyy-mm-dd.").at("api-version")),
-        None => Err(Error::invalid("MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.").at("api-version")),
+        None => Err(Error::invalid(
+            "MissingApiVersionParameter",
+            "The api-version query parameter (?api-version=) is required for all requests.",
+        )
+        .at("api-version")),
     }
 }
 
@@ -336,7 +473,10 @@ fn refuse_blob(head: &Head, error: &Error) -> Response<bytes::Bytes> {
     if error.kind == Kind::Unauthenticated {
         let unsigned = !head.headers.contains_key("authorization");
         (code, message) = if unsigned {
-            ("NoAuthenticationInformation", "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.")
+            (
+                "NoAuthenticationInformation",
+                "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",
+            )
         } else {
             ("InvalidAuthenticationInfo", message)
         };
@@ -346,7 +486,8 @@ fn refuse_blob(head: &Head, error: &Error) -> Response<bytes::Bytes> {
         (code, message) = ("ResourceNotFound", "The specified resource does not exist.");
     }
     if error.kind == Kind::Forbidden && code == "AuthorizationFailed" {
-        (code, message) = ("AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission.");
+        (code, message) =
+            ("AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission.");
     }
     if error.kind == Kind::Cancelled {
         status = 400;
@@ -356,7 +497,8 @@ fn refuse_blob(head: &Head, error: &Error) -> Response<bytes::Bytes> {
         response = response.header("x-ms-error-code", code);
     }
     if error.kind == Kind::Unauthenticated {
-        let challenge = format!("Bearer authorization_uri={}/common/oauth2/authorize resource_id=https://storage.azure.com", head.urls.host("login"));
+        let challenge =
+            format!("Bearer authorization_uri={}/common/oauth2/authorize resource_id=https://storage.azure.com", head.urls.host("login"));
         response = response.header("www-authenticate", challenge);
     }
     if error.kind == Kind::Throttled || error.kind == Kind::Unavailable {

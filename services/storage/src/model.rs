@@ -165,7 +165,13 @@ mod tests {
     /// The bytes of version 1: what is stored today is read for ever.
     #[test]
     fn samples_of_version_1_are_read() {
-        let container = Container { generation: [7; 16], etag: ETag(0x8DE), created: Timestamp(1), modified: Timestamp(2), metadata: vec![("a".into(), "b".into())] };
+        let container = Container {
+            generation: [7; 16],
+            etag: ETag(0x8DE),
+            created: Timestamp(1),
+            modified: Timestamp(2),
+            metadata: vec![("a".into(), "b".into())],
+        };
         let sample = include_str!("../tests/samples/container-1.hex");
         assert_eq!(hex::encode(base::encode(&container)), sample.trim());
         assert_eq!(base::decode::<Container>(&hex::decode(sample.trim()).unwrap()).unwrap(), container);

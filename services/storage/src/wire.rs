@@ -56,7 +56,11 @@ pub fn bad_header(name: &'static str) -> Error {
     Error::invalid("InvalidHeaderValue", format!("The value for one of the HTTP headers is not in the correct format: '{name}'.")).at(name)
 }
 pub fn bad_query(name: &'static str) -> Error {
-    Error::invalid("InvalidQueryParameterValue", format!("Value for one of the query parameters specified in the request URI is invalid: '{name}'.")).at(name)
+    Error::invalid(
+        "InvalidQueryParameterValue",
+        format!("Value for one of the query parameters specified in the request URI is invalid: '{name}'."),
+    )
+    .at(name)
 }
 
 /// A header as text. Error `InvalidHeaderValue` when it is there but not UTF-8.
@@ -67,7 +71,14 @@ pub fn text<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h
 /// A digest in base64, of exactly `N` bytes. Errors: `InvalidMd5` for MD5 headers, else `InvalidHeaderValue`.
 pub fn digest<const N: usize>(headers: &HeaderMap, name: &'static str) -> Result<Option<[u8; N]>> {
     let Some(text) = text(headers, name)? else { return Ok(None) };
-    let wrong = || if N == 16 { Error::invalid("InvalidMd5", "The MD5 value specified in the request is invalid. It must be 128 bits and Base64-encoded.").at(name) } else { bad_header(name) };
+    let wrong = || {
+        if N == 16 {
+            Error::invalid("InvalidMd5", "The MD5 value specified in the request is invalid. It must be 128 bits and Base64-encoded.")
+                .at(name)
+        } else {
+            bad_header(name)
+        }
+    };
     let bytes = BASE64_STANDARD.decode(text).map_err(|_| wrong())?;
     bytes.try_into().map(Some).map_err(|_| wrong())
 }
@@ -147,7 +158,9 @@ pub fn refuse_unbuilt(headers: &HeaderMap) -> Result<()> {
         ("x-ms-blob-public-access", "Public access to a container"),
         ("x-ms-default-encryption-scope", "An encryption scope"),
     ];
-    if let Some((_, what)) = UNBUILT.iter().find(|(name, _)| headers.get(*name).is_some_and(|v| !v.is_empty() && v != "false" && v != "$account-encryption-key")) {
+    if let Some((_, what)) =
+        UNBUILT.iter().find(|(name, _)| headers.get(*name).is_some_and(|v| !v.is_empty() && v != "false" && v != "$account-encryption-key"))
+    {
         return Err(Error::not_implemented(what));
     }
     if headers.contains_key("x-ms-lease-id") {
@@ -201,7 +214,9 @@ pub fn block_list(bytes: &[u8]) -> Result<Vec<Wanted>> {
             // base64 needs no entity
             Event::End(_) => match element.take() {
                 Some((kind, id)) => {
-                    let id = block_id(id.trim()).ok_or_else(|| Error::invalid("InvalidBlockId", "The specified block ID is invalid. The block ID must be Base64-encoded."))?;
+                    let id = block_id(id.trim()).ok_or_else(|| {
+                        Error::invalid("InvalidBlockId", "The specified block ID is invalid. The block ID must be Base64-encoded.")
+                    })?;
                     wanted.push(match kind.as_str() {
                         "Committed" => Wanted::Committed(id),
                         "Uncommitted" => Wanted::Uncommitted(id),
@@ -226,7 +241,12 @@ pub const XML: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?>";
 
 /// The body of a refusal ("Status and error codes").
 pub fn error_xml(code: &str, message: &str, request: &str, at: Timestamp) -> String {
-    format!("{XML}<Error><Code>{}</Code><Message>{}\nRequestId:{request}\nTime:{}</Message></Error>", escape(code), escape(&printable(message)), at.rfc3339())
+    format!(
+        "{XML}<Error><Code>{}</Code><Message>{}\nRequestId:{request}\nTime:{}</Message></Error>",
+        escape(code),
+        escape(&printable(message)),
+        at.rfc3339()
+    )
 }
 
 /// Characters that XML 1.0 can't hold become `?`.
@@ -374,7 +394,9 @@ fn blob_xml(out: &mut String, name: &str, blob: &Blob, with_metadata: bool) {
         Some(at) => element(out, "AccessTierChangeTime", Some(&at.http_date())),
         None => out.push_str("<AccessTierInferred>true</AccessTierInferred>"),
     }
-    out.push_str("<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted></Properties>");
+    out.push_str(
+        "<LeaseStatus>unlocked</LeaseStatus><LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted></Properties>",
+    );
     if with_metadata {
         metadata_xml(out, &blob.metadata);
     }
@@ -463,7 +485,9 @@ pub fn fuzz_headers(bytes: &[u8]) {
     let mut headers = HeaderMap::new();
     for line in bytes.split(|b| *b == b'\n').take(64) {
         let Some(at) = line.iter().position(|b| *b == b':') else { continue };
-        let (Ok(name), Ok(value)) = (http::HeaderName::from_bytes(&line[..at]), http::HeaderValue::from_bytes(&line[at + 1..])) else { continue };
+        let (Ok(name), Ok(value)) = (http::HeaderName::from_bytes(&line[..at]), http::HeaderValue::from_bytes(&line[at + 1..])) else {
+            continue;
+        };
         headers.append(name, value);
     }
     if let Ok(found) = metadata(&headers) {
@@ -497,7 +521,9 @@ mod tests {
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
-        pairs.iter().for_each(|(k, v)| drop(map.append(*k, http::HeaderValue::from_bytes(v.as_bytes()).unwrap())));
+        pairs.iter().for_each(|(k, v)| {
+            map.append(*k, http::HeaderValue::from_bytes(v.as_bytes()).unwrap());
+        });
         map
     }
 
@@ -523,7 +549,10 @@ mod tests {
     #[test]
     fn block_lists_are_read_strictly() {
         let good = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<BlockList>\n <Latest>AAAA</Latest><Committed>AAAB</Committed>\n<Uncommitted>AAAC</Uncommitted></BlockList>";
-        assert_eq!(block_list(good.as_bytes()).unwrap(), [Wanted::Latest(vec![0, 0, 0]), Wanted::Committed(vec![0, 0, 1]), Wanted::Uncommitted(vec![0, 0, 2])]);
+        assert_eq!(
+            block_list(good.as_bytes()).unwrap(),
+            [Wanted::Latest(vec![0, 0, 0]), Wanted::Committed(vec![0, 0, 1]), Wanted::Uncommitted(vec![0, 0, 2])]
+        );
         assert_eq!(block_list(b"<BlockList/>").unwrap(), []);
         assert_eq!(block_list(b"<BlockList></BlockList>").unwrap(), []);
         for (bad, code) in [
@@ -565,8 +594,18 @@ mod tests {
 
     #[test]
     fn lists_print_as_azures() {
-        let asked = Asked { endpoint: "https://a.blob/".into(), container: Some("c".into()), prefix: Some("a&b".into()), results_max: Some(3), ..Asked::default() };
-        let lines = [Line::Blob("a&b/1".into(), Box::new(blob())), Line::Prefix("a&b/\u{1}/".into()), Line::Uncommitted("a&bz".into(), Timestamp(0))];
+        let asked = Asked {
+            endpoint: "https://a.blob/".into(),
+            container: Some("c".into()),
+            prefix: Some("a&b".into()),
+            results_max: Some(3),
+            ..Asked::default()
+        };
+        let lines = [
+            Line::Blob("a&b/1".into(), Box::new(blob())),
+            Line::Prefix("a&b/\u{1}/".into()),
+            Line::Uncommitted("a&bz".into(), Timestamp(0)),
+        ];
         let printed = blobs_xml(&asked, &lines, true, Some("next"));
         assert_eq!(
             printed,
@@ -595,7 +634,9 @@ mod tests {
     fn only_defaults_may_be_set() {
         assert!(only_default_properties(service_properties_xml().as_bytes()).unwrap());
         assert!(!only_default_properties(service_properties_xml().replace("<Enabled>false", "<Enabled>true").as_bytes()).unwrap());
-        assert!(!only_default_properties(b"<StorageServiceProperties><Cors><CorsRule></CorsRule></Cors></StorageServiceProperties>").unwrap());
+        assert!(
+            !only_default_properties(b"<StorageServiceProperties><Cors><CorsRule></CorsRule></Cors></StorageServiceProperties>").unwrap()
+        );
         assert!(only_default_properties(b"<Other/>").is_err());
         assert!(only_default_properties(b"").is_err());
     }

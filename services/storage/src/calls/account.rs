@@ -30,7 +30,15 @@ pub async fn set_properties(_: Service, mut call: Call, permit: Permit<Write>, _
             let receipt = permit.close(Outcome::done(202)).await?;
             Ok(Reply::new(receipt, StatusCode::ACCEPTED, ""))
         }
-        Ok(false) => fail(permit, Error::not_implemented("A blob service property other than the default (CORS, logging, metrics, soft delete, static website)")).await,
+        Ok(false) => {
+            fail(
+                permit,
+                Error::not_implemented(
+                    "A blob service property other than the default (CORS, logging, metrics, soft delete, static website)",
+                ),
+            )
+            .await
+        }
         Err(error) => fail(permit, error).await,
     }
 }

@@ -33,7 +33,12 @@ pub struct Wish {
 impl Wish {
     pub fn of(headers: &HeaderMap, plain: bool) -> Result<Wish> {
         wire::refuse_unbuilt(headers)?;
-        Ok(Wish { conditions: Conditions::of(headers)?, served: wire::served(headers, plain)?, metadata: wire::metadata(headers)?, tier: wire::tier(headers)? })
+        Ok(Wish {
+            conditions: Conditions::of(headers)?,
+            served: wire::served(headers, plain)?,
+            metadata: wire::metadata(headers)?,
+            tier: wire::tier(headers)?,
+        })
     }
     /// Is the blob there as the caller expects? Says "already exists" where that was the condition.
     pub fn judge(&self, here: &Here, call: &Call) -> Result<()> {
@@ -44,7 +49,11 @@ impl Wish {
         }
         check(&self.conditions, current, false)?;
         if current.is_some() && !may_overwrite(&call.caller) {
-            return Err(Error::new(Kind::Forbidden, "UnauthorizedBlobOverwrite", "This request is not authorized to perform blob overwrites."));
+            return Err(Error::new(
+                Kind::Forbidden,
+                "UnauthorizedBlobOverwrite",
+                "This request is not authorized to perform blob overwrites.",
+            ));
         }
         Ok(())
     }
@@ -69,10 +78,16 @@ impl Declared {
     }
     pub fn check(&self, staged: &Staged) -> Result<()> {
         if self.md5.is_some_and(|want| staged.md5 != Some(want)) {
-            return Err(Error::invalid("Md5Mismatch", "The MD5 value specified in the request did not match with the MD5 value calculated by the server."));
+            return Err(Error::invalid(
+                "Md5Mismatch",
+                "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
+            ));
         }
         if self.crc64.is_some_and(|want| crypto::Crc64Nvme::header_bytes(staged.crc64) != want) {
-            return Err(Error::invalid("Crc64Mismatch", "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server."));
+            return Err(Error::invalid(
+                "Crc64Mismatch",
+                "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
+            ));
         }
         Ok(())
     }
@@ -81,9 +96,16 @@ impl Declared {
 /// A body on its way to the disk, of the declared length and not more than `bytes_max`. The bytes are durable but reach
 /// nobody yet.
 pub async fn stage(permit: &Permit<Write>, call: &mut Call, bytes_max: u64, md5: bool) -> Result<Staged> {
-    let length = call.body.length.ok_or_else(|| Error::new(Kind::LengthRequired, "MissingContentLengthHeader", "The Content-Length header was not specified."))?;
+    let length = call
+        .body
+        .length
+        .ok_or_else(|| Error::new(Kind::LengthRequired, "MissingContentLengthHeader", "The Content-Length header was not specified."))?;
     if length > bytes_max {
-        return Err(Error::new(Kind::TooLarge, "RequestBodyTooLarge", format!("The request body is too large and exceeds the maximum permissible limit of {bytes_max} bytes.")));
+        return Err(Error::new(
+            Kind::TooLarge,
+            "RequestBodyTooLarge",
+            format!("The request body is too large and exceeds the maximum permissible limit of {bytes_max} bytes."),
+        ));
     }
     let body = std::mem::replace(&mut call.body, Body::empty());
     let staged = permit.stage(body.into_stream(), Staging { bytes_max, md5 }).await?;
@@ -112,7 +134,8 @@ pub async fn put(_: Service, mut call: Call, mut permit: Permit<Write>, near: Ne
         let batch = replace(here.batch(&place).adopt(&staged).put(BLOBS, &here.row, &blob), &here, &near);
         match permit.commit(batch, Outcome::done(201).wrote(staged.content.length, staged.sha256)).await {
             Ok(receipt) => {
-                let reply = tagged(Reply::new(receipt, StatusCode::CREATED, ""), blob.etag, now).with("content-md5", BASE64_STANDARD.encode(md5));
+                let reply =
+                    tagged(Reply::new(receipt, StatusCode::CREATED, ""), blob.etag, now).with("content-md5", BASE64_STANDARD.encode(md5));
                 return Ok(reply.with("x-ms-content-crc64", crc64(staged.crc64)).with("x-ms-request-server-encrypted", "true"));
             }
             Err(failed) => permit = again(failed, tries)?,
@@ -136,7 +159,10 @@ async fn take(call: &mut Call, permit: &Permit<Write>, place: &Place) -> Result<
     let staged = stage(permit, call, PUT_BYTES_MAX, true).await?;
     declared.check(&staged)?;
     if wish.served.content_md5.is_some_and(|want| staged.md5 != Some(want)) {
-        return Err(Error::invalid("Md5Mismatch", "The MD5 value specified in the request did not match with the MD5 value calculated by the server."));
+        return Err(Error::invalid(
+            "Md5Mismatch",
+            "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
+        ));
     }
     Ok((wish, staged))
 }
@@ -223,7 +249,13 @@ fn wanted(headers: &HeaderMap, length: u64) -> Result<Wanted> {
         None => None,
         Some((name, text)) => {
             let asked = ByteRange::parse(text).ok_or_else(|| wire::bad_header(name))?;
-            let outside = || Error::new(Kind::RangeNotSatisfiable, "InvalidRange", "The range specified is invalid for the current size of the resource.");
+            let outside = || {
+                Error::new(
+                    Kind::RangeNotSatisfiable,
+                    "InvalidRange",
+                    "The range specified is invalid for the current size of the resource.",
+                )
+            };
             Some(asked.of(length).ok_or_else(outside)?)
         }
     };
@@ -257,7 +289,11 @@ pub async fn get(_: Service, call: Call, permit: Permit<Read>, _: Neighbours) ->
         while let Some(part) = stream.next().await {
             bytes.extend_from_slice(&part?);
         }
-        digest = Some(if wanted.md5 { ("content-md5", BASE64_STANDARD.encode(crypto::md5(&bytes))) } else { ("x-ms-content-crc64", crc64(crypto::Crc64Nvme::of(&bytes))) });
+        digest = Some(if wanted.md5 {
+            ("content-md5", BASE64_STANDARD.encode(crypto::md5(&bytes)))
+        } else {
+            ("x-ms-content-crc64", crc64(crypto::Crc64Nvme::of(&bytes)))
+        });
         stream = Box::pin(futures::stream::iter([Ok(bytes.freeze())]));
     }
     let status = if wanted.range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
@@ -382,7 +418,13 @@ pub async fn set_tier(_: Service, call: Call, mut permit: Permit<Write>, near: N
 }
 
 /// Edits the row of a blob that exists, under the request's conditions.
-async fn change(call: Call, mut permit: Permit<Write>, near: Neighbours, status: u16, edit: impl Fn(&mut Blob, base::Timestamp)) -> Result<Reply> {
+async fn change(
+    call: Call,
+    mut permit: Permit<Write>,
+    near: Neighbours,
+    status: u16,
+    edit: impl Fn(&mut Blob, base::Timestamp),
+) -> Result<Reply> {
     let place = Place::of(&call.head);
     for tries in 0.. {
         let (here, mut blob) = match existing(&permit, &place, &call.head.headers).await {
@@ -393,7 +435,9 @@ async fn change(call: Call, mut permit: Permit<Write>, near: Neighbours, status:
         edit(&mut blob, now);
         (blob.etag, blob.modified) = (ETag::after(Some(blob.etag), now, &*near.chance), now);
         match permit.commit(here.batch(&place).put(BLOBS, &here.row, &blob), Outcome::done(status)).await {
-            Ok(receipt) => return Ok(tagged(Reply::new(receipt, StatusCode::OK, ""), blob.etag, now).with("x-ms-request-server-encrypted", "true")),
+            Ok(receipt) => {
+                return Ok(tagged(Reply::new(receipt, StatusCode::OK, ""), blob.etag, now).with("x-ms-request-server-encrypted", "true"));
+            }
             Err(failed) => permit = again(failed, tries)?,
         }
     }

@@ -59,7 +59,10 @@ pub async fn put(_: Service, mut call: Call, mut permit: Permit<Write>, near: Ne
 async fn take(call: &mut Call, permit: &Permit<Write>, place: &Place) -> Result<(Vec<u8>, Staged)> {
     wire::refuse_unbuilt(&call.head.headers)?;
     let declared = blob::Declared::of(&call.head.headers)?;
-    let id = call.head.query.get("blockid").ok_or_else(|| Error::invalid("MissingRequiredQueryParameter", "A query parameter that's mandatory for this request is not specified.").at("blockid"))?;
+    let id = call.head.query.get("blockid").ok_or_else(|| {
+        Error::invalid("MissingRequiredQueryParameter", "A query parameter that's mandatory for this request is not specified.")
+            .at("blockid")
+    })?;
     // a '+' that a client forgot to encode reads as a blank
     let id = wire::block_id(&id.replace(' ', "+")).ok_or_else(|| wire::bad_query("blockid"))?;
     let here = Here::read(permit, place).await?;
@@ -94,7 +97,11 @@ async fn add(permit: &Permit<Write>, place: &Place, id: &[u8], staged: &Staged, 
     };
     let name = under(&upload.id, id);
     let before = permit.data().get::<Block>(BLOCKS, &name).await?;
-    batch = batch.unchanged(BLOCKS, &name, super::version(&before)).adopt(staged).put(BLOCKS, &name, &Block { content: staged.content.clone() });
+    batch = batch.unchanged(BLOCKS, &name, super::version(&before)).adopt(staged).put(
+        BLOCKS,
+        &name,
+        &Block { content: staged.content.clone() },
+    );
     Ok(match before {
         Some(old) => batch.drop_content(old.value.content),
         None => batch,
@@ -131,14 +138,21 @@ pub async fn commit(_: Service, mut call: Call, mut permit: Permit<Write>, near:
 
 async fn asked(call: &mut Call) -> Result<(blob::Wish, Vec<wire::Wanted>, u64)> {
     let wish = blob::Wish::of(&call.head.headers, false)?;
-    let (md5, crc): (Option<[u8; 16]>, Option<[u8; 8]>) = (wire::digest(&call.head.headers, "content-md5")?, wire::digest(&call.head.headers, "x-ms-content-crc64")?);
+    let (md5, crc): (Option<[u8; 16]>, Option<[u8; 8]>) =
+        (wire::digest(&call.head.headers, "content-md5")?, wire::digest(&call.head.headers, "x-ms-content-crc64")?);
     let body = super::collected(std::mem::replace(&mut call.body, Body::empty()), wire::BLOCK_LIST_BYTES_MAX).await?;
     if md5.is_some_and(|want| crypto::md5(&body) != want) {
-        return Err(Error::invalid("Md5Mismatch", "The MD5 value specified in the request did not match with the MD5 value calculated by the server."));
+        return Err(Error::invalid(
+            "Md5Mismatch",
+            "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
+        ));
     }
     let found = crypto::Crc64Nvme::of(&body);
     if crc.is_some_and(|want| crypto::Crc64Nvme::header_bytes(found) != want) {
-        return Err(Error::invalid("Crc64Mismatch", "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server."));
+        return Err(Error::invalid(
+            "Crc64Mismatch",
+            "The CRC64 value specified in the request did not match with the CRC64 value calculated by the server.",
+        ));
     }
     Ok((wish, wire::block_list(&body)?, found))
 }
@@ -240,7 +254,11 @@ async fn waiting<A: Access>(permit: &Permit<A>, upload: &Upload) -> Result<Vec<(
         let page = permit.data().scan::<Block>(BLOCKS, span, 1_000).await?;
         all.extend(page.rows.into_iter().map(|(name, found)| (name[upload.id.len()..].to_vec(), found.value.content)));
         if all.len() > UNCOMMITTED_MAX {
-            return Err(Error::new(Kind::Conflict, "BlockCountExceedsLimit", "The uncommitted block count cannot exceed the maximum limit of 100,000 blocks."));
+            return Err(Error::new(
+                Kind::Conflict,
+                "BlockCountExceedsLimit",
+                "The uncommitted block count cannot exceed the maximum limit of 100,000 blocks.",
+            ));
         }
         match page.next {
             Some(next) => from = Some(next),
@@ -259,7 +277,9 @@ pub async fn list(_: Service, call: Call, permit: Permit<Read>, _: Neighbours) -
     let receipt = permit.close(Outcome::done(200)).await?;
     let reply = super::xml(receipt, wire::block_list_xml(committed.as_deref(), uncommitted.as_deref()));
     Ok(match blob {
-        Some(found) => tagged(reply, found.value.etag, found.value.modified).with("x-ms-blob-content-length", found.value.content.length.to_string()),
+        Some(found) => {
+            tagged(reply, found.value.etag, found.value.modified).with("x-ms-blob-content-length", found.value.content.length.to_string())
+        }
         None => reply.with("x-ms-blob-content-length", "0"),
     })
 }

@@ -24,7 +24,13 @@ pub async fn create(_: Service, call: Call, mut permit: Permit<Write>, near: Nei
         if permit.data().get::<Container>(CONTAINERS, name).await?.is_some() {
             return fail(permit, exists()).await;
         }
-        let row = Container { generation: mark(&*near.chance), etag: ETag::after(None, now, &*near.chance), created: now, modified: now, metadata: metadata.clone() };
+        let row = Container {
+            generation: mark(&*near.chance),
+            etag: ETag::after(None, now, &*near.chance),
+            created: now,
+            modified: now,
+            metadata: metadata.clone(),
+        };
         let batch = Batch::new().absent(CONTAINERS, name).put(CONTAINERS, name, &row);
         match permit.commit(batch, Outcome::done(201)).await {
             Ok(receipt) => return Ok(tagged(Reply::new(receipt, StatusCode::CREATED, ""), row.etag, now)),
@@ -151,8 +157,9 @@ pub async fn delete(_: Service, call: Call, mut permit: Permit<Write>, near: Nei
 
 /// What deleting a container commits.
 pub fn removal(name: &str, found: &Found<Container>, near: &Neighbours) -> Batch {
-    Batch::new()
-        .unchanged(CONTAINERS, name, version(&Some(found.clone())))
-        .delete(CONTAINERS, name)
-        .put(TRASH, mark(&*near.chance), &Trash::Container { generation: found.value.generation })
+    Batch::new().unchanged(CONTAINERS, name, version(&Some(found.clone()))).delete(CONTAINERS, name).put(
+        TRASH,
+        mark(&*near.chance),
+        &Trash::Container { generation: found.value.generation },
+    )
 }

@@ -39,7 +39,11 @@ impl Wish {
             Some(text) => {
                 let number: usize = text.parse().map_err(|_| wire::bad_query("maxresults"))?;
                 if number == 0 {
-                    return Err(Error::invalid("OutOfRangeQueryParameterValue", "One of the query parameters specified in the request URI is outside the permissible range.").at("maxresults"));
+                    return Err(Error::invalid(
+                        "OutOfRangeQueryParameterValue",
+                        "One of the query parameters specified in the request URI is outside the permissible range.",
+                    )
+                    .at("maxresults"));
                 }
                 Some(number)
             }
@@ -50,18 +54,34 @@ impl Wish {
                 "metadata" => metadata = true,
                 "uncommittedblobs" => uncommitted = true,
                 // there are none of these, so a list that includes them is the same list
-                "" | "snapshots" | "versions" | "deleted" | "deletedwithversions" | "copy" | "tags" | "immutabilitypolicy" | "legalhold" | "permissions" | "system" => {}
+                ""
+                | "snapshots"
+                | "versions"
+                | "deleted"
+                | "deletedwithversions"
+                | "copy"
+                | "tags"
+                | "immutabilitypolicy"
+                | "legalhold"
+                | "permissions"
+                | "system" => {}
                 _ => return Err(wire::bad_query("include")),
             }
         }
-        for (name, what) in [("showonly", "A list of some kinds of entries only"), ("startfrom", "A list from a given name"), ("endbefore", "A list up to a given name")] {
+        for (name, what) in [
+            ("showonly", "A list of some kinds of entries only"),
+            ("startfrom", "A list from a given name"),
+            ("endbefore", "A list up to a given name"),
+        ] {
             if head.query.has(name) {
                 return Err(Error::not_implemented(what));
             }
         }
         let from = match q("marker") {
             None => None,
-            Some(marker) => Some(BASE64_URL_SAFE_NO_PAD.decode(&marker).ok().filter(|m| m.len() <= 4_100).ok_or_else(|| wire::bad_query("marker"))?),
+            Some(marker) => {
+                Some(BASE64_URL_SAFE_NO_PAD.decode(&marker).ok().filter(|m| m.len() <= 4_100).ok_or_else(|| wire::bad_query("marker"))?)
+            }
         };
         let asked = Asked {
             endpoint: endpoint(head),
@@ -78,7 +98,11 @@ impl Wish {
 /// The account's URL as this client reached it.
 fn endpoint(head: &Head) -> String {
     let account = head.params.get("account");
-    if head.host.starts_with(&format!("{account}.")) { format!("https://{}{}/", head.host, head.urls.port_suffix()) } else { format!("https://{}{}/{account}", head.host, head.urls.port_suffix()) }
+    if head.host.starts_with(&format!("{account}.")) {
+        format!("https://{}{}/", head.host, head.urls.port_suffix())
+    } else {
+        format!("https://{}{}/{account}", head.host, head.urls.port_suffix())
+    }
 }
 
 fn marker(name: &[u8]) -> String {
@@ -98,10 +122,18 @@ pub async fn containers(_: Service, call: Call, permit: Permit<Read>, _: Neighbo
 }
 
 /// A page of containers and the name that the next one begins with.
-pub async fn container_page<A: Access>(permit: &Permit<A>, prefix: &str, mut from: Option<Vec<u8>>, limit: usize) -> Result<(Vec<(String, Container)>, Option<Vec<u8>>)> {
+pub async fn container_page<A: Access>(
+    permit: &Permit<A>,
+    prefix: &str,
+    mut from: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<(Vec<(String, Container)>, Option<Vec<u8>>)> {
     let mut found = Vec::new();
     loop {
-        let page = permit.data().scan::<Container>(CONTAINERS, span(prefix.as_bytes(), from.as_deref()), (limit - found.len()).min(PAGE_ROWS)).await?;
+        let page = permit
+            .data()
+            .scan::<Container>(CONTAINERS, span(prefix.as_bytes(), from.as_deref()), (limit - found.len()).min(PAGE_ROWS))
+            .await?;
         found.extend(page.rows.into_iter().map(|(name, row)| (text(&name), row.value)));
         match page.next {
             Some(next) if found.len() < limit => from = Some(next),

@@ -22,12 +22,17 @@ async fn body(call: &mut Call) -> Result<Value> {
     if bytes.is_empty() {
         return Ok(json!({}));
     }
-    let value: Value = serde_json::from_slice(&bytes).map_err(|_| Error::invalid("InvalidRequestContent", "The request content was invalid and could not be deserialized."))?;
+    let value: Value = serde_json::from_slice(&bytes)
+        .map_err(|_| Error::invalid("InvalidRequestContent", "The request content was invalid and could not be deserialized."))?;
     if value.is_object() { Ok(value) } else { Err(Error::invalid("InvalidRequestContent", "The request content is not a JSON object.")) }
 }
 
 fn text<'v>(value: &'v Value, name: &'static str) -> Result<&'v str> {
-    value.get(name).and_then(Value::as_str).filter(|v| !v.is_empty()).ok_or_else(|| Error::invalid("InvalidRequestPropertyValue", format!("The property '{name}' is required.")).at(name))
+    value
+        .get(name)
+        .and_then(Value::as_str)
+        .filter(|v| !v.is_empty())
+        .ok_or_else(|| Error::invalid("InvalidRequestPropertyValue", format!("The property '{name}' is required.")).at(name))
 }
 
 /// An account that Resource Manager knows but that has no space yet (or no more) has nothing to show here.
@@ -37,7 +42,11 @@ fn there<A: Access>(permit: &Permit<A>, near: &Neighbours) -> Result<()> {
     }
     let name = permit.target().name();
     let group = permit.target().resource_group().unwrap_or_default();
-    Err(Error::new(Kind::NotFound, "ResourceNotFound", format!("The Resource 'Microsoft.Storage/storageAccounts/{name}' under resource group '{group}' was not found.")))
+    Err(Error::new(
+        Kind::NotFound,
+        "ResourceNotFound",
+        format!("The Resource 'Microsoft.Storage/storageAccounts/{name}' under resource group '{group}' was not found."),
+    ))
 }
 
 async fn answer<A: Access>(permit: Permit<A>, result: Result<Value>) -> Result<Reply> {
@@ -112,7 +121,13 @@ pub async fn regenerate_key(_: Service, mut call: Call, permit: Permit<Write>, n
         Ok(body) => body.await.and_then(|body| Ok(text(&body, "keyName")?.to_owned())),
         Err(error) => Err(error),
     };
-    let name = name.and_then(|n| if KEY_NAMES.contains(&n.as_str()) { Ok(n) } else { Err(Error::invalid("InvalidRequestPropertyValue", format!("'{n}' is not a key of a storage account.")).at("keyName")) });
+    let name = name.and_then(|n| {
+        if KEY_NAMES.contains(&n.as_str()) {
+            Ok(n)
+        } else {
+            Err(Error::invalid("InvalidRequestPropertyValue", format!("'{n}' is not a key of a storage account.")).at("keyName"))
+        }
+    });
     let name = match name {
         Ok(name) => name,
         Err(error) => return fail(permit, error).await,
@@ -142,11 +157,13 @@ pub async fn account_sas(_: Service, mut call: Call, permit: Permit<Read>, near:
         Err(error) => return fail(permit, error).await,
     };
     let Some(key) = permit.secret().reveal(KEYS, &key_name).await? else {
-        return fail(permit, Error::invalid("InvalidRequestPropertyValue", "The account has no such key that may sign.").at("keyToSign")).await;
+        return fail(permit, Error::invalid("InvalidRequestPropertyValue", "The account has no such key that may sign.").at("keyToSign"))
+            .await;
     };
     let (fields, message) = crate::auth::account_sas(permit.target().name(), &fields);
     let signature = BASE64_STANDARD.encode(crypto::hmac_sha256(key.expose(), message.as_bytes()));
-    let mut token: Vec<String> = fields.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| format!("{k}={}", ::wire::percent_encode(v, b""))).collect();
+    let mut token: Vec<String> =
+        fields.iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| format!("{k}={}", ::wire::percent_encode(v, b""))).collect();
     token.push(format!("sig={}", ::wire::percent_encode(&signature, b"")));
     answer(permit, Ok(json!({ "accountSasToken": token.join("&") }))).await
 }
@@ -251,18 +268,31 @@ async fn container_list(call: &Call, permit: &Permit<Read>) -> Result<Value> {
     let q = |name| call.head.query.get(name);
     let limit = match q("$maxpagesize") {
         None => 5_000,
-        Some(n) => n.parse::<usize>().ok().filter(|n| *n > 0).ok_or_else(|| Error::invalid("InvalidQueryParameterValue", "'$maxpagesize' is not a number above 0.").at("$maxpagesize"))?.min(5_000),
+        Some(n) => n
+            .parse::<usize>()
+            .ok()
+            .filter(|n| *n > 0)
+            .ok_or_else(|| Error::invalid("InvalidQueryParameterValue", "'$maxpagesize' is not a number above 0.").at("$maxpagesize"))?
+            .min(5_000),
     };
     let from = match q("$skipToken") {
         None => None,
-        Some(token) => Some(BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| Error::invalid("InvalidQueryParameterValue", "'$skipToken' is not one of ours.").at("$skipToken"))?),
+        Some(token) => Some(
+            BASE64_URL_SAFE_NO_PAD
+                .decode(token)
+                .map_err(|_| Error::invalid("InvalidQueryParameterValue", "'$skipToken' is not one of ours.").at("$skipToken"))?,
+        ),
     };
     let (rows, next) = list::container_page(permit, q("$filter").unwrap_or_default(), from, limit).await?;
     let account = permit.target();
     let mut answer = json!({ "value": rows.iter().map(|(name, row)| container_shape(account, name, row)).collect::<Vec<_>>() });
     if let Some(next) = next {
         let version = ::wire::percent_encode(q("api-version").unwrap_or_default(), b"");
-        let mut link = format!("{}{account}/blobServices/default/containers?api-version={version}&$maxpagesize={limit}&$skipToken={}", call.head.urls.host("management"), BASE64_URL_SAFE_NO_PAD.encode(next));
+        let mut link = format!(
+            "{}{account}/blobServices/default/containers?api-version={version}&$maxpagesize={limit}&$skipToken={}",
+            call.head.urls.host("management"),
+            BASE64_URL_SAFE_NO_PAD.encode(next)
+        );
         if let Some(filter) = q("$filter") {
             link.push_str(&format!("&$filter={}", ::wire::percent_encode(filter, b"")));
         }
@@ -318,7 +348,9 @@ fn container_wish(body: &Value) -> Result<Option<Metadata>> {
     if properties.get("publicAccess").and_then(Value::as_str).is_some_and(|p| p != "None") {
         return Err(Error::not_implemented("Public access to a container"));
     }
-    if properties.get("immutableStorageWithVersioning").is_some_and(|v| !v.is_null()) || properties.get("defaultEncryptionScope").and_then(Value::as_str).is_some_and(|s| s != "$account-encryption-key") {
+    if properties.get("immutableStorageWithVersioning").is_some_and(|v| !v.is_null())
+        || properties.get("defaultEncryptionScope").and_then(Value::as_str).is_some_and(|s| s != "$account-encryption-key")
+    {
         return Err(Error::not_implemented("An immutable container or one with an encryption scope"));
     }
     let Some(metadata) = properties.get("metadata").and_then(Value::as_object) else { return Ok(None) };

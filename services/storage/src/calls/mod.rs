@@ -26,7 +26,9 @@ const TRIES_MAX: usize = 30;
 pub fn again(failed: CommitFailed, tries: usize) -> Result<Permit<Write>> {
     match failed.permit {
         Some(permit) if tries < TRIES_MAX => Ok(permit),
-        Some(_) => Err(Error::new(Kind::Unavailable, "ServerBusy", "Too many writers at once on this resource. Try again.").because(failed.error)),
+        Some(_) => {
+            Err(Error::new(Kind::Unavailable, "ServerBusy", "Too many writers at once on this resource. Try again.").because(failed.error))
+        }
         None => Err(failed.error),
     }
 }
@@ -106,8 +108,14 @@ pub fn check(conditions: &Conditions, current: Option<(ETag, base::Timestamp)>, 
     let current = current.zip(etag.as_deref()).map(|((_, modified), etag)| Current { etag, modified });
     match conditions.judge(current, reading) {
         Verdict::Proceed => Ok(()),
-        Verdict::NotModified => Err(Error::new(Kind::NotModified, "ConditionNotMet", "The condition specified using HTTP conditional header(s) is not met.")),
-        Verdict::Failed => Err(Error::new(Kind::PreconditionFailed, "ConditionNotMet", "The condition specified using HTTP conditional header(s) is not met.")),
+        Verdict::NotModified => {
+            Err(Error::new(Kind::NotModified, "ConditionNotMet", "The condition specified using HTTP conditional header(s) is not met."))
+        }
+        Verdict::Failed => Err(Error::new(
+            Kind::PreconditionFailed,
+            "ConditionNotMet",
+            "The condition specified using HTTP conditional header(s) is not met.",
+        )),
     }
 }
 

@@ -77,11 +77,18 @@ async fn sweep_container(near: &Neighbours, account: &ResourceId, generation: &M
 }
 
 async fn sweep_blocks(near: &Neighbours, account: &ResourceId, upload: &Mark, contents: bool) -> Result<u64> {
-    rows(near, account, BLOCKS, upload, |batch, found: Found<Block>| if contents { batch.drop_content(found.value.content) } else { batch }).await
+    rows(near, account, BLOCKS, upload, |batch, found: Found<Block>| if contents { batch.drop_content(found.value.content) } else { batch })
+        .await
 }
 
 /// Deletes all rows under a mark, some at a time; `drop` adds what falls with each.
-async fn rows<T: Stored>(near: &Neighbours, account: &ResourceId, table: Table, mark: &Mark, drop: impl Fn(Batch, Found<T>) -> Batch) -> Result<u64> {
+async fn rows<T: Stored>(
+    near: &Neighbours,
+    account: &ResourceId,
+    table: Table,
+    mark: &Mark,
+    drop: impl Fn(Batch, Found<T>) -> Batch,
+) -> Result<u64> {
     let mut deleted = 0;
     loop {
         let permit = write(near, account).await?;

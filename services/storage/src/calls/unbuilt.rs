@@ -16,6 +16,10 @@ pub async fn write(_: Arc<crate::Storage>, call: Call, permit: Permit<Write>, _:
 
 async fn refuse<A: Access>(call: Call, permit: Permit<A>) -> Result<Reply> {
     let what = call.head.query.get("comp").or(call.head.query.get("restype")).unwrap_or("").to_owned();
-    let what = if call.head.headers.contains_key("x-ms-copy-source") { "A copy from a URL".to_owned() } else { format!("This operation ({} '{what}')", call.head.method) };
+    let what = if call.head.headers.contains_key("x-ms-copy-source") {
+        "A copy from a URL".to_owned()
+    } else {
+        format!("This operation ({} '{what}')", call.head.method)
+    };
     fail(permit, Error::not_implemented(what)).await
 }

@@ -15,7 +15,8 @@ pub const KEYS: &str = "account";
 pub const SHELVED: &str = "account-shelved";
 pub const KEY_NAMES: [&str; 2] = ["key1", "key2"];
 
-const SKUS: [&str; 8] = ["Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_RAGRS", "Standard_GZRS", "Standard_RAGZRS", "Premium_LRS", "Premium_ZRS"];
+const SKUS: [&str; 8] =
+    ["Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_RAGRS", "Standard_GZRS", "Standard_RAGZRS", "Premium_LRS", "Premium_ZRS"];
 const KINDS: [&str; 3] = ["StorageV2", "BlobStorage", "BlockBlobStorage"];
 
 pub fn skus() -> &'static [&'static str] {
@@ -43,10 +44,17 @@ impl Kind for StorageAccounts {
         check_name(id.name())?;
         let location = match (&want.location, have.and_then(|h| h.location.as_ref())) {
             (Some(want), Some(have)) if want != have => {
-                return Err(Error::new(Class::Conflict, "InvalidResourceLocation", format!("The account is in '{have}' and can't move to '{want}'.")).at("location"));
+                return Err(Error::new(
+                    Class::Conflict,
+                    "InvalidResourceLocation",
+                    format!("The account is in '{have}' and can't move to '{want}'."),
+                )
+                .at("location"));
             }
             (Some(location), _) | (None, Some(location)) => location.clone(),
-            (None, None) => return Err(Error::invalid("LocationRequired", "The location property is required for this definition.").at("location")),
+            (None, None) => {
+                return Err(Error::invalid("LocationRequired", "The location property is required for this definition.").at("location"));
+            }
         };
         check_sku(want, have)?;
         check_kind(want, have)?;
@@ -60,7 +68,13 @@ impl Kind for StorageAccounts {
         Ok(vec![Step { name: "delete-account".into(), arguments: json!({}) }])
     }
 
-    fn apply<'a>(&'a self, id: &'a ResourceId, step: &'a Step, at: Permit<Write>, near: &'a Neighbours) -> Fut<'a, Result<(Receipt, Progress)>> {
+    fn apply<'a>(
+        &'a self,
+        id: &'a ResourceId,
+        step: &'a Step,
+        at: Permit<Write>,
+        near: &'a Neighbours,
+    ) -> Fut<'a, Result<(Receipt, Progress)>> {
         Box::pin(async move {
             match step.name.as_str() {
                 "create-account" => create(id, step, at, near).await,
@@ -106,7 +120,9 @@ impl Kind for StorageAccounts {
 pub fn check_name(name: &str) -> Result<()> {
     let ok = (3..=24).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     if !ok {
-        let message = format!("{name} is not a valid storage account name. Storage account name must be between 3 and 24 characters in length and use numbers and lower-case letters only.");
+        let message = format!(
+            "{name} is not a valid storage account name. Storage account name must be between 3 and 24 characters in length and use numbers and lower-case letters only."
+        );
         return Err(Error::invalid("AccountNameInvalid", message).at("accountName"));
     }
     if RESERVED_NAMES.contains(&name) {
@@ -124,17 +140,30 @@ fn check_sku(want: &Want, have: Option<&Have>) -> Result<()> {
     match sku {
         None => Err(Error::invalid("InvalidRequestPropertyValue", "The property 'sku.name' is required.").at("sku.name")),
         Some(sku) if SKUS.contains(&sku.as_str()) => Ok(()),
-        Some(sku) => Err(Error::invalid("InvalidRequestPropertyValue", format!("The value '{sku}' is not allowed for property 'sku.name'. Allowed: {}.", SKUS.join(", "))).at("sku.name")),
+        Some(sku) => Err(Error::invalid(
+            "InvalidRequestPropertyValue",
+            format!("The value '{sku}' is not allowed for property 'sku.name'. Allowed: {}.", SKUS.join(", ")),
+        )
+        .at("sku.name")),
     }
 }
 
 fn check_kind(want: &Want, have: Option<&Have>) -> Result<()> {
     let (want, have) = (want.kind.as_deref(), have.and_then(|h| h.kind.as_deref()));
     match (want, have) {
-        (Some(w), Some(h)) if w != h => Err(Error::new(Class::Conflict, "AccountPropertyCannotBeUpdated", format!("The kind of the account is '{h}' and can't become '{w}'.")).at("kind")),
+        (Some(w), Some(h)) if w != h => Err(Error::new(
+            Class::Conflict,
+            "AccountPropertyCannotBeUpdated",
+            format!("The kind of the account is '{h}' and can't become '{w}'."),
+        )
+        .at("kind")),
         (Some(k), _) | (None, Some(k)) if KINDS.contains(&k) => Ok(()),
-        (Some(k @ ("Storage" | "FileStorage")), _) => Err(Error::not_implemented(format_args!("A storage account of kind '{k}'")).at("kind")),
-        (Some(k), _) | (None, Some(k)) => Err(Error::invalid("InvalidRequestPropertyValue", format!("'{k}' is not a kind of storage account.")).at("kind")),
+        (Some(k @ ("Storage" | "FileStorage")), _) => {
+            Err(Error::not_implemented(format_args!("A storage account of kind '{k}'")).at("kind"))
+        }
+        (Some(k), _) | (None, Some(k)) => {
+            Err(Error::invalid("InvalidRequestPropertyValue", format!("'{k}' is not a kind of storage account.")).at("kind"))
+        }
         (None, None) => Err(Error::invalid("InvalidRequestPropertyValue", "The property 'kind' is required.").at("kind")),
     }
 }
@@ -147,9 +176,15 @@ fn merge_properties(properties: &mut Map<String, Value>, wish: &Value) -> Result
         Value::Object(wish) => wish,
         _ => return Err(Error::invalid("InvalidRequestContent", "'properties' is not an object.").at("properties")),
     };
-    let wrong = |name: &str| Error::invalid("InvalidRequestPropertyValue", format!("The value of the property '{name}' is not allowed.")).at(format!("properties.{name}"));
+    let wrong = |name: &str| {
+        Error::invalid("InvalidRequestPropertyValue", format!("The value of the property '{name}' is not allowed."))
+            .at(format!("properties.{name}"))
+    };
     for (name, value) in wish.iter().filter(|(_, v)| !v.is_null()) {
-        let unbuilt = || Err(Error::not_implemented(format_args!("The storage account property '{name}' with the value {value}")).at(format!("properties.{name}")));
+        let unbuilt = || {
+            Err(Error::not_implemented(format_args!("The storage account property '{name}' with the value {value}"))
+                .at(format!("properties.{name}")))
+        };
         match (name.as_str(), value) {
             ("accessTier", Value::String(tier)) if matches!(tier.as_str(), "Hot" | "Cool" | "Cold") => {}
             ("minimumTlsVersion", Value::String(tls)) if matches!(tls.as_str(), "TLS1_0" | "TLS1_1" | "TLS1_2" | "TLS1_3") => {}
@@ -157,14 +192,40 @@ fn merge_properties(properties: &mut Map<String, Value>, wish: &Value) -> Result
             ("allowSharedKeyAccess" | "defaultToOAuthAuthentication", Value::Bool(_)) => {}
             ("allowSharedKeyAccess" | "defaultToOAuthAuthentication", _) => return Err(wrong(name)),
             ("supportsHttpsTrafficOnly", Value::Bool(true)) => continue,
-            ("allowBlobPublicAccess" | "isHnsEnabled" | "isNfsV3Enabled" | "isSftpEnabled" | "isLocalUserEnabled" | "allowCrossTenantReplication", Value::Bool(false)) => continue,
-            ("supportsHttpsTrafficOnly" | "allowBlobPublicAccess" | "isHnsEnabled" | "isNfsV3Enabled" | "isSftpEnabled" | "isLocalUserEnabled", _) => return unbuilt(),
+            (
+                "allowBlobPublicAccess"
+                | "isHnsEnabled"
+                | "isNfsV3Enabled"
+                | "isSftpEnabled"
+                | "isLocalUserEnabled"
+                | "allowCrossTenantReplication",
+                Value::Bool(false),
+            ) => continue,
+            (
+                "supportsHttpsTrafficOnly"
+                | "allowBlobPublicAccess"
+                | "isHnsEnabled"
+                | "isNfsV3Enabled"
+                | "isSftpEnabled"
+                | "isLocalUserEnabled",
+                _,
+            ) => return unbuilt(),
             ("publicNetworkAccess", Value::String(v)) if v == "Enabled" => continue,
             ("largeFileSharesState", Value::String(v)) if v == "Disabled" => continue,
             ("publicNetworkAccess" | "largeFileSharesState", _) => return unbuilt(),
             ("networkAcls", acls) if open(acls) => continue,
             ("encryption", encryption) if service_managed(encryption) => continue,
-            ("networkAcls" | "encryption" | "customDomain" | "azureFilesIdentityBasedAuthentication" | "immutableStorageWithVersioning" | "sasPolicy" | "keyPolicy" | "routingPreference", _) => return unbuilt(),
+            (
+                "networkAcls"
+                | "encryption"
+                | "customDomain"
+                | "azureFilesIdentityBasedAuthentication"
+                | "immutableStorageWithVersioning"
+                | "sasPolicy"
+                | "keyPolicy"
+                | "routingPreference",
+                _,
+            ) => return unbuilt(),
             _ => continue,
         }
         properties.insert(name.clone(), value.clone());
@@ -174,7 +235,10 @@ fn merge_properties(properties: &mut Map<String, Value>, wish: &Value) -> Result
 
 fn open(acls: &Value) -> bool {
     let empty = |name: &str| acls.get(name).is_none_or(|v| v.is_null() || v.as_array().is_some_and(Vec::is_empty));
-    acls.get("defaultAction").is_none_or(|v| v.is_null() || v == "Allow") && empty("ipRules") && empty("virtualNetworkRules") && empty("resourceAccessRules")
+    acls.get("defaultAction").is_none_or(|v| v.is_null() || v == "Allow")
+        && empty("ipRules")
+        && empty("virtualNetworkRules")
+        && empty("resourceAccessRules")
 }
 
 fn service_managed(encryption: &Value) -> bool {
@@ -203,7 +267,9 @@ async fn create(id: &ResourceId, step: &Step, at: Permit<Write>, near: &Neighbou
     };
     let now = near.clock.now();
     let holder = holder(step);
-    let mut batch = Batch::new().claim_fact(Fact::Name(GlobalName { zone: "storage".into(), name: name.clone(), resource: id.clone() })).create_space(location);
+    let mut batch = Batch::new()
+        .claim_fact(Fact::Name(GlobalName { zone: "storage".into(), name: name.clone(), resource: id.clone() }))
+        .create_space(location);
     for key in KEY_NAMES {
         batch = batch.set_credential(holder, key, Credential::hmac(fresh_key(near), now));
     }
@@ -224,7 +290,8 @@ async fn refuse<T>(at: Permit<Write>, error: Error) -> Result<T> {
 }
 
 fn taken(name: &str) -> Error {
-    Error::new(Class::Conflict, "StorageAccountAlreadyTaken", format!("The storage account named {name} is already taken.")).at("accountName")
+    Error::new(Class::Conflict, "StorageAccountAlreadyTaken", format!("The storage account named {name} is already taken."))
+        .at("accountName")
 }
 
 /// Where the keys of an account so configured are held.
@@ -239,7 +306,8 @@ async fn update(step: &Step, at: Permit<Write>, near: &Neighbours) -> Result<(Re
     let mut moved = false;
     for info in at.secret().list(from).await? {
         if let Some(key) = at.secret().reveal(from, &info.id).await? {
-            batch = batch.set_credential(to, &info.id, Credential::hmac(key.expose().to_vec(), info.created)).delete_credential(from, &info.id);
+            batch =
+                batch.set_credential(to, &info.id, Credential::hmac(key.expose().to_vec(), info.created)).delete_credential(from, &info.id);
             moved = true;
         }
     }
@@ -268,7 +336,10 @@ mod tests {
     use super::*;
 
     fn id(name: &str) -> ResourceId {
-        ResourceId::parse(&format!("/subscriptions/6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/{name}")).unwrap()
+        ResourceId::parse(&format!(
+            "/subscriptions/6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/{name}"
+        ))
+        .unwrap()
     }
     fn want() -> Want {
         Want {

@@ -12,12 +12,20 @@ impl World {
     fn service_sas(&self, resource: &str, sr: &str, sp: &str, se: &str, sv: &str) -> String {
         let scope = if sv >= "2020-12-06" { "\n" } else { "" };
         let text = format!("{sp}\n\n{se}\n/blob/{ACCOUNT}{resource}\n\n\n\n{sv}\n{sr}\n{scope}\n\n\n\n\n");
-        format!("sv={sv}&sr={sr}&sp={sp}&se={}&sig={}", enc(se), enc(&BASE64_STANDARD.encode(crypto::hmac_sha256(&self.key, text.as_bytes()))))
+        format!(
+            "sv={sv}&sr={sr}&sp={sp}&se={}&sig={}",
+            enc(se),
+            enc(&BASE64_STANDARD.encode(crypto::hmac_sha256(&self.key, text.as_bytes())))
+        )
     }
     fn account_sas(&self, srt: &str, sp: &str) -> String {
         let (se, sv) = ("2026-12-01T00:00:00Z", "2022-11-02");
         let text = format!("{ACCOUNT}\n{sp}\nb\n{srt}\n\n{se}\n\nhttps\n{sv}\n\n");
-        format!("sv={sv}&ss=b&srt={srt}&sp={sp}&se={}&spr=https&sig={}", enc(se), enc(&BASE64_STANDARD.encode(crypto::hmac_sha256(&self.key, text.as_bytes()))))
+        format!(
+            "sv={sv}&ss=b&srt={srt}&sp={sp}&se={}&spr=https&sig={}",
+            enc(se),
+            enc(&BASE64_STANDARD.encode(crypto::hmac_sha256(&self.key, text.as_bytes())))
+        )
     }
     async fn with(&self, method: &str, path: &str, sas: &str, headers: &[(&str, &str)], body: &'static str) -> (u16, String) {
         let mark = if path.contains('?') { '&' } else { '?' };
@@ -53,7 +61,11 @@ async fn a_service_sas_opens_what_it_names_and_nothing_else() {
         assert_eq!(w.with("GET", "/con?restype=container", &container, &[], "").await, (403, "AuthorizationPermissionMismatch".into()));
         assert_eq!(w.with("GET", "/?comp=list", &container, &[], "").await.0, 403);
         let blind = w.service_sas("/con", "c", "r", UNTIL, sv);
-        assert_eq!(w.with("GET", "/con?restype=container&comp=list", &blind, &[], "").await, (403, "AuthorizationPermissionMismatch".into()), "reading is not listing");
+        assert_eq!(
+            w.with("GET", "/con?restype=container&comp=list", &blind, &[], "").await,
+            (403, "AuthorizationPermissionMismatch".into()),
+            "reading is not listing"
+        );
         let late = w.service_sas("/con/b", "b", "r", "2026-11-24T07:59:59Z", sv);
         assert_eq!(w.with("GET", "/con/b", &late, &[], "").await, (403, "AuthenticationFailed".into()));
     }
@@ -72,7 +84,10 @@ async fn to_create_is_not_to_overwrite() {
     assert_eq!(w.with("PUT", "/con/b", &create, &[BLOCK], "1").await.0, 201);
     assert_eq!(w.with("PUT", "/con/b", &create, &[BLOCK], "2").await, (403, "UnauthorizedBlobOverwrite".into()));
     assert_eq!(w.with("PUT", "/con/b?comp=block&blockid=AAAA", &create, &[], "3").await.0, 201);
-    assert_eq!(w.with("PUT", "/con/b?comp=blocklist", &create, &[], "<BlockList><Latest>AAAA</Latest></BlockList>").await, (403, "UnauthorizedBlobOverwrite".into()));
+    assert_eq!(
+        w.with("PUT", "/con/b?comp=blocklist", &create, &[], "<BlockList><Latest>AAAA</Latest></BlockList>").await,
+        (403, "UnauthorizedBlobOverwrite".into())
+    );
     let write = w.service_sas("/con", "c", "w", UNTIL, "2026-10-06");
     assert_eq!(w.with("PUT", "/con/b", &write, &[BLOCK], "4").await.0, 201);
     assert_eq!(w.get("/con/b").await.text(), "4");
@@ -84,7 +99,14 @@ async fn an_account_sas_is_limited_by_types_and_permissions() {
     w.container("con").await;
     w.put("/con/b", "x").await;
     let all = w.account_sas("sco", "rwdlc");
-    for (method, path, status) in [("GET", "/con/b", 200), ("GET", "/?comp=list", 200), ("GET", "/con?restype=container&comp=list", 200), ("GET", "/con?restype=container", 200), ("PUT", "/new?restype=container", 201), ("DELETE", "/new?restype=container", 202)] {
+    for (method, path, status) in [
+        ("GET", "/con/b", 200),
+        ("GET", "/?comp=list", 200),
+        ("GET", "/con?restype=container&comp=list", 200),
+        ("GET", "/con?restype=container", 200),
+        ("PUT", "/new?restype=container", 201),
+        ("DELETE", "/new?restype=container", 202),
+    ] {
         assert_eq!(w.with(method, path, &all, &[], "").await.0, status, "{method} {path}");
     }
     let objects = w.account_sas("o", "rwdlc");
@@ -105,7 +127,12 @@ async fn response_headers_are_overridden_as_signed() {
     let sig = enc(&BASE64_STANDARD.encode(crypto::hmac_sha256(&w.key, text.as_bytes())));
     let url = format!("/con/b?sv=2026-10-06&sr=b&sp=r&se={}&rscd={}&rsct=text/x&sig={sig}", enc(UNTIL), enc("attachment; filename=a"));
     let got = w.plain("GET", &url, &[], "").await;
-    assert_eq!((got.status, got.header("content-type"), got.header("content-disposition")), (200, "text/x", "attachment; filename=a"), "{}", got.text());
+    assert_eq!(
+        (got.status, got.header("content-type"), got.header("content-disposition")),
+        (200, "text/x", "attachment; filename=a"),
+        "{}",
+        got.text()
+    );
 }
 
 #[tokio::test]
@@ -115,11 +142,21 @@ async fn a_wrong_or_old_shared_key_is_refused() {
     let key = std::mem::replace(&mut w.key, vec![1; 64]);
     let refused = w.get("/?comp=list").await;
     assert_eq!((refused.status, refused.header("x-ms-error-code")), (403, "AuthenticationFailed"));
-    assert!(refused.text().starts_with("<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>AuthenticationFailed</Code><Message>Server failed"), "{}", refused.text());
+    assert!(
+        refused
+            .text()
+            .starts_with("<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>AuthenticationFailed</Code><Message>Server failed"),
+        "{}",
+        refused.text()
+    );
     w.key = key;
     assert_eq!(w.get("/?comp=list").await.status, 200);
     let late = w.kit.now().plus_seconds(-1_000).http_date();
-    let headers = [("x-ms-date", late.as_str()), ("x-ms-version", "2026-04-06"), ("authorization", "SharedKey acct:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")];
+    let headers = [
+        ("x-ms-date", late.as_str()),
+        ("x-ms-version", "2026-04-06"),
+        ("authorization", "SharedKey acct:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+    ];
     let answer = w.plain("GET", "/?comp=list", &headers, "").await;
     assert!(answer.status == 403 && answer.text().contains("too old"), "{}", answer.text());
     for bad in ["SharedKey", "SharedKey acct", "SharedKey other:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "Digest x"] {
@@ -136,7 +173,11 @@ async fn strangers_get_a_challenge_and_learn_nothing() {
     for host in ["https://acct.blob.core.bleu.localhost", "https://nobody.blob.core.bleu.localhost"] {
         let answer = w.kit.call("GET", &format!("{host}/con/b"), &[("x-ms-version", "2026-04-06")], "").await;
         assert_eq!((answer.status, answer.header("x-ms-error-code")), (401, "NoAuthenticationInformation"));
-        assert!(answer.header("www-authenticate").starts_with("Bearer authorization_uri=https://login."), "{}", answer.header("www-authenticate"));
+        assert!(
+            answer.header("www-authenticate").starts_with("Bearer authorization_uri=https://login."),
+            "{}",
+            answer.header("www-authenticate")
+        );
         seen.insert(answer.header("www-authenticate").to_owned());
         let version = ("x-ms-version", "2026-04-06");
         let stranger = w.kit.call("GET", &format!("{host}/con/b"), &[("authorization", "Bearer stranger"), version], "").await;
@@ -174,7 +215,14 @@ async fn every_row_of_the_table_refuses_a_stranger() {
             _ => {
                 let scope = w.account.to_string();
                 let s: Vec<&str> = scope.split('/').collect();
-                ("https://management.bleu.localhost", row.path.replace("{subscription}", s[2]).replace("{group}", "rg").replace("{account}", "acct").replace("{container}", "con"))
+                (
+                    "https://management.bleu.localhost",
+                    row.path
+                        .replace("{subscription}", s[2])
+                        .replace("{group}", "rg")
+                        .replace("{account}", "acct")
+                        .replace("{container}", "con"),
+                )
             }
         };
         let mut query = vec!["api-version=2025-08-01".to_owned()];

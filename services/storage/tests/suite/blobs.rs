@@ -55,7 +55,12 @@ async fn ranges_come_back_exactly() {
     let bytes: Vec<u8> = (0..9_500_000u32).map(|i| (i * 31 + i / 251) as u8).collect();
     w.put("/con/big", bytes.clone()).await;
     assert!(w.get("/con/big").await.body == bytes);
-    for (range, from, to) in [("bytes=0-0", 0, 1), ("bytes=4194300-4194310", 4_194_300, 4_194_311), ("bytes=9499990-99999999", 9_499_990, 9_500_000), ("bytes=9000000-", 9_000_000, 9_500_000)] {
+    for (range, from, to) in [
+        ("bytes=0-0", 0, 1),
+        ("bytes=4194300-4194310", 4_194_300, 4_194_311),
+        ("bytes=9499990-99999999", 9_499_990, 9_500_000),
+        ("bytes=9000000-", 9_000_000, 9_500_000),
+    ] {
         let got = w.call("GET", "/con/big", &[("x-ms-range", range), ("range", "bytes=1-2")], "").await;
         assert_eq!(got.status, 206);
         assert!(got.body == bytes[from..to], "{range}");
@@ -154,7 +159,16 @@ async fn properties_and_metadata_are_replaced_whole() {
 async fn names_are_kept_as_sent() {
     let w = World::new(6).await;
     w.container("con").await;
-    let names = ["/con/a%20b", "/con/%C3%A9/%E2%98%83", "/con/a//b/", "/con/a%2Fb", "/con/x%25y", "/con/q%3Fr", "/con/plus+plus", "/con/dots/../up"];
+    let names = [
+        "/con/a%20b",
+        "/con/%C3%A9/%E2%98%83",
+        "/con/a//b/",
+        "/con/a%2Fb",
+        "/con/x%25y",
+        "/con/q%3Fr",
+        "/con/plus+plus",
+        "/con/dots/../up",
+    ];
     for (number, name) in names.iter().enumerate() {
         w.put(name, number.to_string()).await;
     }
@@ -164,7 +178,10 @@ async fn names_are_kept_as_sent() {
     let long = format!("/con/{}", "%C3%A9".repeat(1024));
     w.put(&long, "long").await;
     assert_eq!(w.get(&long).await.text(), "long");
-    assert_eq!(w.code("PUT", &format!("/con/{}", "a".repeat(1025)), &[("x-ms-blob-type", "BlockBlob")], "").await, (400, "InvalidUri".into()));
+    assert_eq!(
+        w.code("PUT", &format!("/con/{}", "a".repeat(1025)), &[("x-ms-blob-type", "BlockBlob")], "").await,
+        (400, "InvalidUri".into())
+    );
 }
 
 #[tokio::test]
@@ -212,7 +229,10 @@ async fn container_metadata_and_properties() {
     let acl = w.get("/con?restype=container&comp=acl").await;
     assert!(acl.text().ends_with("<SignedIdentifiers/>") && acl.header("x-ms-blob-public-access").is_empty());
     assert_eq!(w.code("PUT", "/con?restype=container&comp=acl", &[], "<SignedIdentifiers/>").await.0, 200);
-    assert_eq!(w.code("PUT", "/con?restype=container&comp=acl", &[("x-ms-blob-public-access", "blob")], "").await, (501, "NotImplemented".into()));
+    assert_eq!(
+        w.code("PUT", "/con?restype=container&comp=acl", &[("x-ms-blob-public-access", "blob")], "").await,
+        (501, "NotImplemented".into())
+    );
     assert_eq!(w.code("PUT", "/Con?restype=container", &[], "").await, (400, "InvalidResourceName".into()));
     assert_eq!(w.code("GET", "/nothere?restype=container", &[], "").await, (404, "ContainerNotFound".into()));
 }
@@ -224,10 +244,66 @@ async fn writers_at_once_all_get_an_answer_that_is_true() {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..12 {
         let w = w.clone();
-        tasks.spawn(async move { w.call("PUT", "/con/b", &[("x-ms-blob-type", "BlockBlob"), ("if-none-match", "*")], number.to_string()).await.status });
+        tasks.spawn(async move {
+            w.call("PUT", "/con/b", &[("x-ms-blob-type", "BlockBlob"), ("if-none-match", "*")], number.to_string()).await.status
+        });
     }
     let mut answers = tasks.join_all().await;
     answers.sort_unstable();
     assert_eq!(answers[0], 201);
     assert!(answers[1..].iter().all(|s| *s == 409), "{answers:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_leaves_what_was_there() {
+    let w = World::new(11).await;
+    w.container("con").await;
+    w.put("/con/b", "old").await;
+    let part = || Ok(bytes::Bytes::from(vec![1; 100_000]));
+    let broken = w.put_parts("/con/b", 200_000, [part(), Err(std::io::Error::other("gone"))].into_iter()).await;
+    assert_eq!((broken.status, broken.header("x-ms-error-code")), (400, "IncompleteBody"));
+    let short = w.put_parts("/con/b", 200_000, [part()].into_iter()).await;
+    assert_eq!((short.status, short.header("x-ms-error-code")), (400, "IncompleteBody"));
+    let long = w.put_parts("/con/b", 100_000, [part(), part()].into_iter()).await;
+    assert_eq!(long.status, 400, "{}", long.text());
+    let huge = w.put_parts("/con/b", 5_001 << 20, [part()].into_iter()).await;
+    assert_eq!((huge.status, huge.header("x-ms-error-code")), (413, "RequestBodyTooLarge"));
+    assert_eq!(w.get("/con/b").await.text(), "old");
+    w.audited().await;
+}
+
+/// Bytes that count how many of them are alive.
+struct Counted(Vec<u8>, std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.1.fetch_sub(self.0.len(), std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn memory_stays_flat_for_a_large_body() {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    const PART: usize = 1 << 20;
+    const PARTS: usize = 96;
+    let w = World::new(12).await;
+    w.container("con").await;
+    let (alive, most) = (std::sync::Arc::new(AtomicUsize::new(0)), std::sync::Arc::new(AtomicUsize::new(0)));
+    let (a, m) = (alive.clone(), most.clone());
+    let parts = (0..PARTS).map(move |n| {
+        let now = a.fetch_add(PART, SeqCst) + PART;
+        m.fetch_max(now, SeqCst);
+        Ok(bytes::Bytes::from_owner(Counted(vec![n as u8; PART], a.clone())))
+    });
+    let put = w.put_parts("/con/b", (PART * PARTS) as u64, parts).await;
+    assert_eq!(put.status, 201, "{}", put.text());
+    assert!(most.load(SeqCst) <= 16 * PART, "{} bytes of the body were held at once", most.load(SeqCst));
+    assert_eq!(alive.load(SeqCst), 0);
+    let got = w.call("GET", "/con/b", &[("range", "bytes=52428799-52428800")], "").await;
+    assert_eq!(&got.body[..], [49, 50]);
 }

@@ -35,8 +35,16 @@ async fn blocks_are_committed_in_the_order_of_the_list() {
     assert!(got.body == [&parts[2][..], &parts[0], &parts[1]].concat());
     assert_eq!((got.header("content-type"), got.header("x-ms-meta-a"), got.header("content-md5")), ("video/x", "b", ""));
     let lists = w.get("/con/b?comp=blocklist&blocklisttype=all").await;
-    let blocks = |ns: &[(u32, usize)]| ns.iter().map(|(n, s)| format!("<Block><Name>{}</Name><Size>{s}</Size></Block>", id(*n))).collect::<String>();
-    assert!(lists.text().ends_with(&format!("<BlockList><CommittedBlocks>{}</CommittedBlocks><UncommittedBlocks></UncommittedBlocks></BlockList>", blocks(&[(2, 70_000), (0, 5_000_000), (1, 10)]))), "{}", lists.text());
+    let blocks =
+        |ns: &[(u32, usize)]| ns.iter().map(|(n, s)| format!("<Block><Name>{}</Name><Size>{s}</Size></Block>", id(*n))).collect::<String>();
+    assert!(
+        lists.text().ends_with(&format!(
+            "<BlockList><CommittedBlocks>{}</CommittedBlocks><UncommittedBlocks></UncommittedBlocks></BlockList>",
+            blocks(&[(2, 70_000), (0, 5_000_000), (1, 10)])
+        )),
+        "{}",
+        lists.text()
+    );
     assert_eq!(lists.header("x-ms-blob-content-length"), "5070010");
     w.audited().await;
 }
@@ -51,7 +59,13 @@ async fn a_list_may_keep_some_old_blocks_and_their_bytes_outlive_the_collector()
     assert_eq!(w.call("PUT", "/con/b?comp=blocklist", &[], list("Uncommitted", &[0, 1, 2])).await.status, 201);
     w.call("PUT", &block("/con/b", 3), &[], vec![3; 100_000]).await;
     w.call("PUT", &block("/con/b", 4), &[], vec![4; 100_000]).await;
-    let body = format!("<BlockList><Committed>{}</Committed><Latest>{}</Latest><Committed>{}</Committed><Committed>{}</Committed></BlockList>", id(2), id(3), id(0), id(2));
+    let body = format!(
+        "<BlockList><Committed>{}</Committed><Latest>{}</Latest><Committed>{}</Committed><Committed>{}</Committed></BlockList>",
+        id(2),
+        id(3),
+        id(0),
+        id(2)
+    );
     assert_eq!(w.call("PUT", "/con/b?comp=blocklist", &[], body).await.status, 201);
     let near = w.kit.region("storage");
     assert_eq!(storage::sweep(&near).await.unwrap(), 5);
@@ -76,7 +90,10 @@ async fn what_a_list_names_must_be_there() {
     ] {
         assert_eq!(w.code("PUT", "/con/b?comp=blocklist", &[], body).await, (400, code.into()));
     }
-    assert_eq!(w.code("PUT", "/con/b?comp=blocklist", &[("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")], list("Latest", &[1])).await, (400, "Md5Mismatch".into()));
+    assert_eq!(
+        w.code("PUT", "/con/b?comp=blocklist", &[("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")], list("Latest", &[1])).await,
+        (400, "Md5Mismatch".into())
+    );
     assert_eq!(w.code("PUT", "/con/b?comp=block", &[], "x").await, (400, "MissingRequiredQueryParameter".into()));
     assert_eq!(w.code("PUT", "/con/b?comp=block&blockid=%21", &[], "x").await, (400, "InvalidQueryParameterValue".into()));
     assert_eq!(w.code("PUT", "/con/b?comp=block&blockid=AAAA", &[], "x").await, (400, "InvalidBlobOrBlock".into()), "another length of id");
@@ -96,7 +113,11 @@ async fn a_block_put_again_replaces_the_first() {
     w.call("PUT", &block("/con/b", 1), &[], "third").await;
     assert_eq!(w.get("/con/b").await.text(), "second", "uncommitted blocks show nowhere");
     w.put("/con/b", "whole").await;
-    assert_eq!(w.code("PUT", "/con/b?comp=blocklist", &[], list("Uncommitted", &[1])).await, (400, "InvalidBlockList".into()), "Put Blob ends the upload");
+    assert_eq!(
+        w.code("PUT", "/con/b?comp=blocklist", &[], list("Uncommitted", &[1])).await,
+        (400, "InvalidBlockList".into()),
+        "Put Blob ends the upload"
+    );
     assert_eq!(w.get("/con/b").await.text(), "whole");
 }
 
@@ -113,7 +134,9 @@ async fn two_lists_at_once_leave_one_of_the_two() {
     let mut lists = tokio::task::JoinSet::new();
     for half in [0u32, 8] {
         let w = w.clone();
-        lists.spawn(async move { w.call("PUT", "/con/b?comp=blocklist", &[], list("Latest", &(half..half + 8).collect::<Vec<_>>())).await.status });
+        lists.spawn(async move {
+            w.call("PUT", "/con/b?comp=blocklist", &[], list("Latest", &(half..half + 8).collect::<Vec<_>>())).await.status
+        });
     }
     let mut statuses = lists.join_all().await;
     statuses.sort_unstable();

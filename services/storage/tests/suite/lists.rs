@@ -11,7 +11,8 @@ fn all<'x>(xml: &'x str, tag: &str) -> Vec<&'x str> {
 async fn pages_join_to_the_whole() {
     let w = World::new(30).await;
     w.container("con").await;
-    let mut names: Vec<String> = (0..25).map(|n| format!("n{n:02}")).chain(["é".into(), "a/b/c".into(), "a/b/d".into(), "a/e".into(), "x".repeat(1000)]).collect();
+    let mut names: Vec<String> =
+        (0..25).map(|n| format!("n{n:02}")).chain(["é".into(), "a/b/c".into(), "a/b/d".into(), "a/e".into(), "x".repeat(1000)]).collect();
     for name in &names {
         w.put(&format!("/con/{}", wire::percent_encode(name, b"/")), "").await;
     }
@@ -48,7 +49,10 @@ async fn a_delimiter_folds_and_skips() {
         let w = &w;
         async move {
             let page = w.get(&path).await;
-            (all(page.text(), "Name").into_iter().map(str::to_owned).collect::<Vec<_>>(), all(page.text(), "NextMarker").first().map(|m| (*m).to_owned()))
+            (
+                all(page.text(), "Name").into_iter().map(str::to_owned).collect::<Vec<_>>(),
+                all(page.text(), "NextMarker").first().map(|m| (*m).to_owned()),
+            )
         }
     };
     let (names, next) = list("&delimiter=/").await;

@@ -55,7 +55,9 @@ async fn creating_again_changes_nothing_and_deleting_takes_all() {
 async fn names_are_unique_in_the_region() {
     let w = World::new(52).await;
     let subscription = w.account.subscription_id().unwrap();
-    let url = format!("https://management.bleu.localhost/subscriptions/{subscription}/providers/Microsoft.Storage/checkNameAvailability?api-version=2025-08-01");
+    let url = format!(
+        "https://management.bleu.localhost/subscriptions/{subscription}/providers/Microsoft.Storage/checkNameAvailability?api-version=2025-08-01"
+    );
     let ask = async |body: &str| w.kit.call("POST", &url, &[("authorization", "Bearer member")], body.to_owned()).await;
     assert_eq!(ask("{\"name\":\"free1\",\"type\":\"Microsoft.Storage/storageAccounts\"}").await.json(), json!({ "nameAvailable": true }));
     assert_eq!(ask("{\"name\":\"acct\"}").await.json()["reason"], "AlreadyExists");
@@ -75,14 +77,19 @@ async fn containers_are_managed_here_too() {
     assert_eq!(w.arm("PUT", path, "{}").await.status, 200);
     assert_eq!(w.get("/con/b").await.text(), "x", "putting it again keeps what is in it");
     let shown = w.arm("GET", path, "").await.json();
-    assert_eq!((shown["name"].as_str(), shown["properties"]["publicAccess"].as_str(), &shown["properties"]["metadata"]), (Some("con"), Some("None"), &json!({ "a": "b" })));
+    assert_eq!(
+        (shown["name"].as_str(), shown["properties"]["publicAccess"].as_str(), &shown["properties"]["metadata"]),
+        (Some("con"), Some("None"), &json!({ "a": "b" }))
+    );
     w.arm("PUT", "/blobServices/default/containers/con2", "{}").await;
     let page = w.arm("GET", "/blobServices/default/containers?$maxpagesize=1", "").await.json();
     assert_eq!(page["value"].as_array().unwrap().len(), 1);
     let next = page["nextLink"].as_str().unwrap();
     let rest = w.kit.call("GET", next, &[("authorization", "Bearer member")], "").await.json();
     assert_eq!((rest["value"][0]["name"].as_str(), rest.get("nextLink")), (Some("con2"), None));
-    for (body, status) in [(json!({ "properties": { "publicAccess": "Blob" } }), 501), (json!({ "properties": { "metadata": { "a-b": "x" } } }), 400)] {
+    for (body, status) in
+        [(json!({ "properties": { "publicAccess": "Blob" } }), 501), (json!({ "properties": { "metadata": { "a-b": "x" } } }), 400)]
+    {
         assert_eq!(w.arm("PUT", path, body.to_string()).await.status, status);
     }
     assert_eq!(w.arm("DELETE", path, "").await.status, 200);

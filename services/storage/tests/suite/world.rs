@@ -3,7 +3,7 @@
 use base::{AppId, Error, Kind, Location, ObjectId, ResourceId, SubscriptionId, TenantId};
 use base64::prelude::*;
 use bytes::Bytes;
-use service::{Kind as _, Service, Want};
+use service::{Service, Want};
 use std::sync::Arc;
 use testkit::{Answer, Kit, Setup};
 use trust::{Batch, Caller, Fact, Outcome, Permit, Principal, PrincipalKind, Subscription, Tenant, Weight, Write};
@@ -21,7 +21,15 @@ pub struct World {
 /// Bearer tokens of these tests: `member` is of the tenant, `stranger` of another one.
 fn bearer(tenant: TenantId) -> gateway::VerifyBearer {
     Arc::new(move |near, token, _audiences| {
-        let principal = |tenant| Caller::Principal(Principal { tenant, object: ObjectId::random(&*near.chance), app: AppId::random(&*near.chance), kind: PrincipalKind::User, name: "anna".into() });
+        let principal = |tenant| {
+            Caller::Principal(Principal {
+                tenant,
+                object: ObjectId::random(&*near.chance),
+                app: AppId::random(&*near.chance),
+                kind: PrincipalKind::User,
+                name: "anna".into(),
+            })
+        };
         match token {
             "member" => Ok(principal(tenant)),
             "stranger" => Ok(principal(TenantId::random(&*near.chance))),
@@ -47,7 +55,8 @@ impl World {
         let scope = ResourceId::subscription(subscription);
         let fact = Fact::Subscription(Subscription { id: subscription, tenant, name: "one".into() });
         commit(&kit, &scope, Batch::new().claim_fact(fact).create_space(here())).await;
-        let account = ResourceId::parse(&format!("{scope}/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}")).unwrap();
+        let account =
+            ResourceId::parse(&format!("{scope}/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}")).unwrap();
         let mut world = World { kit, tenant, account, key: Vec::new() };
         world.apply(serde_json::json!({})).await;
         let keys = world.arm("POST", "/listKeys", "").await;
@@ -110,6 +119,27 @@ impl World {
         self.kit.call(method, &format!("{base}{path}"), &all, body).await
     }
 
+    /// A PUT whose body comes in parts, perhaps not all of them. `length`: what its head says.
+    pub async fn put_parts(
+        &self,
+        path: &str,
+        length: u64,
+        parts: impl Iterator<Item = Result<Bytes, std::io::Error>> + Send + 'static,
+    ) -> Answer {
+        use http_body_util::BodyExt;
+        let (date, length) = (self.kit.now().http_date(), length.to_string());
+        let headers =
+            [("x-ms-date", date.as_str()), ("x-ms-version", "2026-04-06"), ("x-ms-blob-type", "BlockBlob"), ("content-length", &length)];
+        let authorization = format!("SharedKey {ACCOUNT}:{}", sign(&self.key, "PUT", HOST, path, &headers));
+        let mut request = http::Request::builder().method("PUT").uri(format!("{HOST}{path}")).header("authorization", authorization);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let body = http_body_util::StreamBody::new(futures::stream::iter(parts.map(|p| p.map(http_body::Frame::data))));
+        let (parts, body) = self.kit.gateway.answer(request.body(body).unwrap(), None).await.into_parts();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body: body.collect().await.unwrap().to_bytes() }
+    }
+
     pub async fn put(&self, path: &str, body: impl Into<Bytes>) -> Answer {
         let answer = self.call("PUT", path, &[("x-ms-blob-type", "BlockBlob")], body).await;
         assert_eq!(answer.status, 201, "PUT {path}: {}", answer.text());
@@ -159,7 +189,12 @@ fn sign(key: &[u8], method: &str, base: &str, path: &str, headers: &[(&str, &str
     ours.sort();
     ours.iter().for_each(|(k, v)| text.push_str(&format!("{k}:{}\n", v.trim())));
     text.push_str(&format!("/{ACCOUNT}{prefix}{raw_path}"));
-    let mut pairs: Vec<(String, String)> = query.split('&').filter(|q| !q.is_empty()).map(|q| q.split_once('=').unwrap_or((q, ""))).map(|(k, v)| (k.to_lowercase(), wire::percent_decode(v).unwrap())).collect();
+    let mut pairs: Vec<(String, String)> = query
+        .split('&')
+        .filter(|q| !q.is_empty())
+        .map(|q| q.split_once('=').unwrap_or((q, "")))
+        .map(|(k, v)| (k.to_lowercase(), wire::percent_decode(v).unwrap()))
+        .collect();
     pairs.sort();
     pairs.iter().for_each(|(k, v)| text.push_str(&format!("\n{k}:{v}")));
     BASE64_STANDARD.encode(crypto::hmac_sha256(key, text.as_bytes()))
