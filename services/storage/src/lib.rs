@@ -293,7 +293,7 @@ impl Service for Storage {
         if door != "blob" {
             return urls.management_audiences();
         }
-        // a token for one account opens that account: its URL is checked with the caller's roles, not here
+        // an audience that is one account's URL is not taken: nothing here would hold it to that account
         ["https://storage.azure.com".to_owned(), urls.host("storage")].into_iter().flat_map(|a| [format!("{a}/"), a]).collect()
     }
 

@@ -244,7 +244,7 @@ pub fn error_xml(code: &str, message: &str, request: &str, at: Timestamp) -> Str
     format!(
         "{XML}<Error><Code>{}</Code><Message>{}\nRequestId:{request}\nTime:{}</Message></Error>",
         escape(code),
-        escape(&printable(message)),
+        escape(printable(message)),
         at.rfc3339()
     )
 }
@@ -297,7 +297,7 @@ impl Asked {
 /// Nothing where there is no value.
 fn element(out: &mut String, tag: &str, value: Option<&str>) {
     if let Some(value) = value {
-        let _ = write!(out, "<{tag}>{}</{tag}>", escape(&printable(value)));
+        let _ = write!(out, "<{tag}>{}</{tag}>", escape(printable(value)));
     }
 }
 
