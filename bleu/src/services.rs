@@ -1,42 +1,61 @@
 //! What this region serves: one line a service, and who may do what.
 
-use service::{Neighbours, Service};
+use arm::{Arm, AzureRoles};
+use base::Result;
+use service::{Neighbours, Service, Urls};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use trust::Rules;
+use trust::{Rules, Trust};
 
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
-/// Every service. The order matters on the bare host (`localhost`), where several claim paths: exact ones first, storage,
-/// to which any path may belong, last.
-pub fn all() -> Vec<Arc<dyn Service>> {
-    let mut services: Vec<Arc<dyn Service>> = vec![Arc::new(record_log::RecordLog), Arc::new(identity::Graph), Arc::new(storage::Storage)];
-    // it gives tokens for all the others
-    let sign_in = Arc::new(identity::Login::new(&services));
-    services.insert(0, sign_in);
-    services
+/// What this region serves. The order matters on the bare host (`localhost`), where several claim paths: sign-in and the
+/// exact ones first, Resource Manager, whose paths are the widest, last.
+pub struct Services {
+    pub all: Vec<Arc<dyn Service>>,
+    pub arm: Arc<Arm>,
+}
+
+impl Services {
+    pub fn new() -> Services {
+        let mut all: Vec<Arc<dyn Service>> = vec![
+            Arc::new(record_log::RecordLog),
+            Arc::new(identity::Graph),
+            Arc::new(storage::Storage),
+        ];
+        let arm = Arm::new(all.iter().flat_map(|s| s.kinds()).collect());
+        all.push(arm.clone());
+        // it gives tokens for all the others
+        let sign_in = Arc::new(identity::Login::new(&all));
+        all.insert(0, sign_in);
+        Services { all, arm }
+    }
 }
 
 /// Work that no request waits for.
 pub struct Workers {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    arm: arm::Running,
 }
 
 impl Workers {
-    pub fn start(near: &Neighbours) -> Workers {
+    /// `near` is the reach of the region's part `storage`.
+    pub async fn start(services: &Services, trust: Trust, urls: Arc<Urls>, near: &Neighbours) -> Result<Workers> {
+        let arm = services.arm.start(trust, urls).await?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(sweep_storage(near.clone(), stopped));
-        Workers { stop, tasks }
+        Ok(Workers { stop, tasks, arm })
     }
 
     /// What is under way is finished.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         while self.tasks.join_next().await.is_some() {}
+        self.arm.stop().await;
     }
 }
 
@@ -62,13 +81,5 @@ async fn sweep_storage(near: Neighbours, mut stopped: watch::Receiver<bool>) {
 
 /// Azure's roles, judged over the facts.
 pub fn rules() -> Box<dyn Rules> {
-    Box::new(Nobody)
-}
-
-struct Nobody;
-
-impl Rules for Nobody {
-    fn judge(&self, ask: &trust::Ask, _: &trust::Facts) -> trust::Verdict {
-        trust::Verdict::Refuse(base::Error::new(base::Kind::Forbidden, "AuthorizationFailed", format!("No role allows '{}'.", ask.verb)))
-    }
+    Box::new(AzureRoles)
 }

@@ -7,11 +7,13 @@ use crate::credentials::{self, Client};
 use crate::folder::{Folder, read_small, write_public};
 use crate::region::Region;
 use crate::settings::{Asked, Settings};
+use crate::services::Services;
 use crate::{control, phrase, services, text, ui};
 use anyhow::{Context, Result};
 use base::{Clock, OsChance, Stored, SubscriptionId, SystemClock, TenantId, Timestamp};
 use crypto::{Ca, SecretBytes};
 use gateway::{Gateway, Tls, dns};
+use indicatif::ProgressBar;
 use record::catalogue;
 use serde::{Deserialize, Serialize};
 use service::Urls;
@@ -71,14 +73,26 @@ pub async fn run(options: Options) -> Result<()> {
     // taken before anything is made, so that a port in use costs nothing
     drop(std::net::TcpListener::bind(at).with_context(|| busy(at))?);
     let region = Region::open(folder, settings, lock, options.witness).await?;
+    let region = Arc::new(region);
+    let served = serve(&region, &options, at, began, waiting, stop).await;
+    // whatever happened, what was written so far is closed in good order
+    match Arc::try_unwrap(region) {
+        Ok(region) => served.and(region.close().await),
+        Err(_) => served.and_then(|()| anyhow::bail!("the region is still in use")),
+    }
+}
+
+/// Puts listeners before an open region, and takes them away at `stop`.
+async fn serve(region: &Arc<Region>, options: &Options, at: SocketAddr, began: Instant, waiting: ProgressBar, stop: impl Future<Output = ()>) -> Result<()> {
     // with port 0 the port is known once bound, and advertised from then on
     let port = if at.port() == 0 { free_port(at)? } else { at.port() };
     let at = SocketAddr::new(at.ip(), port);
     let urls = Arc::new(Urls { domain: region.settings.domain.clone(), port, location: region.settings.location()? });
-    let (client, password) = first_tenant(&region, &urls).await?;
-    let tls = certificate(&region).await?;
-    let workers = services::Workers::start(&region.near("storage", &urls));
-    let gateway = Gateway::new(region.trust.clone(), urls.clone(), services::all(), Arc::new(identity::verify_bearer));
+    let (client, password) = first_tenant(region, &urls).await?;
+    let tls = certificate(region).await?;
+    let services = Services::new();
+    let workers = services::Workers::start(&services, region.trust.clone(), urls.clone(), &region.near("storage", &urls)).await?;
+    let gateway = Gateway::new(region.trust.clone(), urls.clone(), services.all, Arc::new(identity::verify_bearer));
     let mut listening = vec![gateway.listen(at, tls.clone()).await?];
     if !at.ip().is_loopback() {
         ui::note(phrase!(
@@ -91,22 +105,18 @@ pub async fn run(options: Options) -> Result<()> {
         }
     }
     let names = match options.dns {
-        Some(at) => Some(dns::serve(at, &region.settings.domain, address_of(at.ip()), None).await?),
+        Some(dns_at) => Some(dns::serve(dns_at, &region.settings.domain, address_of(at.ip()), None).await?),
         None => None,
     };
-    let region = Arc::new(region);
     let control = control::serve(region.clone(), urls.clone())?;
-    let ready = ready(&region.folder, &urls, &client, names.as_ref().map(|d| d.addr))?;
-    let document = format!("{}\n", serde_json::to_string_pretty(&ready)?);
-    write_public(&region.folder.path("ready.json"), document.as_bytes())?;
-    if let Some(path) = &options.ready_file {
-        write_public(path, document.as_bytes())?;
-    }
+    let announced = ready(&region.folder, &urls, &client, names.as_ref().map(|d| d.addr))
+        .and_then(|ready| announce(&region.folder, options, &ready).map(|()| ready));
     waiting.finish_and_clear();
-    tell(&options, &ready, password.as_ref(), began.elapsed());
-
-    stop.await;
-    ui::note(text::say("Stopping: requests under way are finished.", "Arrêt : les requêtes en cours sont terminées."));
+    if let Ok(ready) = &announced {
+        tell(options, ready, password.as_ref(), began.elapsed());
+        stop.await;
+        ui::note(text::say("Stopping: requests under way are finished.", "Arrêt : les requêtes en cours sont terminées."));
+    }
     let mut stopping = tokio::task::JoinSet::new();
     for listening in listening {
         stopping.spawn(listening.stop(GRACE));
@@ -120,10 +130,16 @@ pub async fn run(options: Options) -> Result<()> {
     if let Some(path) = &options.ready_file {
         let _ = std::fs::remove_file(path);
     }
-    drop(gateway);
-    match Arc::try_unwrap(region) {
-        Ok(region) => region.close().await,
-        Err(_) => anyhow::bail!("the region is still in use"),
+    announced.map(drop)
+}
+
+/// Writes where the region answers, for whoever waits for it and for the other commands.
+fn announce(folder: &Folder, options: &Options, ready: &Ready) -> Result<()> {
+    let document = format!("{}\n", serde_json::to_string_pretty(ready)?);
+    write_public(&folder.path("ready.json"), document.as_bytes())?;
+    match &options.ready_file {
+        Some(path) => write_public(path, document.as_bytes()),
+        None => Ok(()),
     }
 }
 
@@ -201,6 +217,10 @@ pub async fn seed(region: &Region, urls: &Arc<Urls>, mut client: Client, name: &
     };
     let seeded = identity::seed(&region.near("identity", urls), &seed).await?;
     client.client_id = Some(seeded.client);
+    if let Some(subscription) = client.subscription {
+        let owners = [seeded.admin, seeded.client_object];
+        arm::seed_subscription(&region.near("arm", urls), client.tenant, subscription, name, &owners).await?;
+    }
     Ok((client, seeded.admin_password.map(|password| (seeded.admin_name, password))))
 }
 

@@ -372,7 +372,9 @@ async fn spawn(folder: &Path) -> Result<Running> {
             "Le témoin local n’a pu être démarré. « bleu up --no-witness » démarre sans lui."
         )
     };
-    let mut child = Command::new(std::env::current_exe().with_context(failed)?)
+    // what runs now, even where its file was replaced meanwhile
+    let mut child = Command::new("/proc/self/exe")
+        .arg0("bleu")
         .arg("witness")
         .arg("--data")
         .arg(folder)

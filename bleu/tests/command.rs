@@ -256,6 +256,11 @@ fn what_stands_in_the_way_is_named() {
     let region = Region::start(data, &["--no-witness"]);
     refused(&["up", "--data", data, "--listen", "127.0.0.1:0"], &[&region.child.id().to_string(), "--data"]);
     assert!(region.stop().success());
+    refused(&["up", "--data", data, "--listen", "127.0.0.1:0", "--ready-file", "/nonexistent/ready"], &["/nonexistent/ready"]);
+    let reopened = Region::start(data, &["--no-witness"]);
+    let followed = out(&run(&["record", "follow", "--once", "--from", "0", "--data", data]));
+    assert!(!followed.contains("Batch lost"), "a start that failed was closed in good order: {followed}");
+    assert!(reopened.stop().success());
     refused(&["up", "--data", data, "--domain", "other.localhost"], &["bleu.localhost", "--data"]);
 
     let foreign = temporary.path().join("foreign");

@@ -144,7 +144,7 @@ async fn respond(inner: Arc<Inner>, mut head: Head, body: Body) -> Response<Resp
         }
     };
     let mut response = match result {
-        Ok(reply) => print(reply),
+        Ok(reply) => print(reply).await,
         Err(error) => refuse(&*service, &head, &error),
     };
     service.decorate(&head, response.headers_mut());
@@ -228,9 +228,9 @@ async fn authenticate(inner: &Inner, service: &dyn Service, head: &Head, near: &
     (inner.bearer)(near, token.trim(), &service.audiences(&inner.urls, head.door))
 }
 
-fn print(reply: Reply) -> Response<ResponseBody> {
+async fn print(reply: Reply) -> Response<ResponseBody> {
     let (status, headers, body, entry) = reply.into_parts();
-    let mut response = Response::new(outgoing(body, status));
+    let mut response = Response::new(outgoing(body, status).await);
     *response.status_mut() = status;
     let length = headers.get(header::CONTENT_LENGTH).cloned();
     *response.headers_mut() = headers;
@@ -245,8 +245,11 @@ fn print(reply: Reply) -> Response<ResponseBody> {
     response
 }
 
-fn outgoing(body: Body, status: StatusCode) -> ResponseBody {
-    if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+async fn outgoing(body: Body, status: StatusCode) -> ResponseBody {
+    if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || body.length == Some(0) {
+        // the server asks for no byte of it, yet its end closes the act
+        let mut stream = body.into_stream();
+        while let Some(Ok(_)) = stream.next().await {}
         return empty();
     }
     Outgoing { left: body.length, stream: body.into_stream() }.boxed_unsync()

@@ -210,12 +210,12 @@ mod tests {
         assert_eq!(markdown("fr").lines().count(), ALL.len() + 2);
     }
 
-    /// To update: `BLEU_UPDATE=1 cargo test -p record catalogue`.
+    /// To update: `UPDATE_GOLDEN=1 cargo test -p record catalogue`.
     #[test]
     fn it_is_published() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/CATALOGUE.md");
         let text = format!("# The verbs of the region\n\n{}\n# Les verbes de la région\n\n{}", markdown("en"), markdown("fr"));
-        if std::env::var_os("BLEU_UPDATE").is_some() {
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(path, &text).unwrap();
         }
         assert_eq!(std::fs::read_to_string(path).unwrap(), text);

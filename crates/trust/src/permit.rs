@@ -123,34 +123,42 @@ impl<A: Access> Permit<A> {
 }
 
 impl Permit<Read> {
-    /// Hands `stream` on and closes the permit when it ends: with `outcome` and the bytes sent at the last byte, as
-    /// failed after an error, as unfinished where the reader leaves. For `Reply::streaming`.
+    /// Hands `stream` on and closes the permit when it ends: with `outcome` and the bytes sent before the last part is
+    /// given away, as failed after an error, as unfinished where the reader leaves. For `Reply::streaming`.
+    ///
+    /// One part is held back: a server that has sent as many bytes as it announced does not ask for the end of a body.
     pub fn close_at_end(self, stream: crate::ByteStream, outcome: Outcome) -> crate::ByteStream {
         use futures::StreamExt;
         struct State {
             stream: crate::ByteStream,
             permit: Option<Permit<Read>>,
             outcome: Outcome,
+            held: Option<bytes::Bytes>,
             sent: u64,
         }
-        let state = State { stream, permit: Some(self), outcome, sent: 0 };
+        let state = State { stream, permit: Some(self), outcome, held: None, sent: 0 };
         Box::pin(futures::stream::unfold(state, |mut s| async move {
             let permit = s.permit.take()?;
-            match s.stream.next().await {
-                Some(Ok(bytes)) => {
-                    s.sent += bytes.len() as u64;
-                    s.permit = Some(permit);
-                    Some((Ok(bytes), s))
+            loop {
+                match s.stream.next().await {
+                    Some(Ok(bytes)) => {
+                        s.sent += bytes.len() as u64;
+                        let Some(part) = s.held.replace(bytes) else { continue };
+                        s.permit = Some(permit);
+                        return Some((Ok(part), s));
+                    }
+                    Some(Err(error)) => {
+                        let failed = Outcome { bytes_out: s.sent, ..Outcome::failed(&error) };
+                        let closed = permit.close(failed).await;
+                        return Some((Err(closed.err().unwrap_or(error)), s));
+                    }
+                    None => {
+                        return match permit.close(s.outcome.clone().bytes_out(s.sent)).await {
+                            Ok(_) => s.held.take().map(|part| (Ok(part), s)),
+                            Err(error) => Some((Err(error), s)),
+                        };
+                    }
                 }
-                Some(Err(error)) => {
-                    let failed = Outcome { bytes_out: s.sent, ..Outcome::failed(&error) };
-                    let closed = permit.close(failed).await;
-                    Some((Err(closed.err().unwrap_or(error)), s))
-                }
-                None => match permit.close(s.outcome.clone().bytes_out(s.sent)).await {
-                    Ok(_) => None,
-                    Err(error) => Some((Err(error), s)),
-                },
             }
         }))
     }

@@ -331,3 +331,23 @@ async fn chunks_of_a_commit_outlive_a_restart_and_those_of_a_crash_are_freed() {
     let used: u64 = std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().blocks() * 512).sum();
     assert!(used < 20 << 20, "{used} bytes are still used");
 }
+
+#[tokio::test]
+async fn a_read_is_closed_before_its_last_part_is_given_away() {
+    let (kit, tenant, anna) = region(15).await;
+    for parts in [1, 3] {
+        let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
+        let bytes: Vec<base::Result<Bytes>> = (0..parts).map(|_| Ok(Bytes::from_static(b"four"))).collect();
+        let mut stream = p.close_at_end(Box::pin(futures::stream::iter(bytes)), Outcome::done(200));
+        for _ in 0..parts {
+            assert_eq!(stream.next().await.unwrap().unwrap(), "four");
+        }
+        // as a server does that has sent all it announced: the end is never asked for
+        drop(stream);
+    }
+    kit.trust.turn().await.unwrap();
+    let entries = kit.trust.entries_from(Some(tenant), 0).await.unwrap();
+    let lines: Vec<_> = entries.iter().filter_map(|(_, _, e)| e.as_ref()).flat_map(|e| &e.lines).collect();
+    assert_eq!(lines.iter().map(|l| l.bytes).sum::<u64>(), 16);
+    assert!(lines.iter().all(|l| l.outcome.ended == record::Ended::Done), "{lines:?}");
+}

@@ -1,0 +1,48 @@
+//! What Azure's Resource Manager has and this one has not yet: each by name, so that it is found in the coverage list
+//! and answered precisely.
+
+use crate::Arm;
+use crate::change::refuse;
+use base::{Error, Result};
+use service::{Call, Neighbours, Reply};
+use std::sync::Arc;
+use trust::{Permit, Read, Write};
+
+/// Path below a scope, Azure's name, the action's stem.
+pub(crate) const BELOW_ANY_SCOPE: &[(&str, &str, &str)] = &[
+    ("/{scope*}/providers/Microsoft.Resources/deployments", "Deployments", "Microsoft.Resources/deployments"),
+    ("/{scope*}/providers/Microsoft.Resources/deployments/{rest+}", "Deployments", "Microsoft.Resources/deployments"),
+    ("/{scope*}/providers/Microsoft.Resources/links/{rest*}", "Resource links", "Microsoft.Resources/links"),
+    ("/{scope*}/providers/Microsoft.Authorization/locks", "Management locks", "Microsoft.Authorization/locks"),
+    ("/{scope*}/providers/Microsoft.Authorization/locks/{rest+}", "Management locks", "Microsoft.Authorization/locks"),
+    ("/{scope*}/providers/Microsoft.Authorization/policyAssignments/{rest*}", "Policy assignments", "Microsoft.Authorization/policyAssignments"),
+    ("/{scope*}/providers/Microsoft.Authorization/policyDefinitions/{rest*}", "Policy definitions", "Microsoft.Authorization/policyDefinitions"),
+    ("/{scope*}/providers/Microsoft.Authorization/policySetDefinitions/{rest*}", "Policy set definitions", "Microsoft.Authorization/policySetDefinitions"),
+    ("/{scope*}/providers/Microsoft.Authorization/denyAssignments/{rest*}", "Deny assignments", "Microsoft.Authorization/denyAssignments"),
+    ("/{scope*}/providers/Microsoft.Authorization/permissions", "Permissions", "Microsoft.Authorization/permissions"),
+];
+
+/// Calls without a scope.
+pub(crate) const ROOTS: &[(&str, &str, &str)] = &[
+    ("/providers/Microsoft.Management/managementGroups", "Management groups", "Microsoft.Management/managementGroups"),
+    ("/providers/Microsoft.Management/{rest+}", "Management groups", "Microsoft.Management/managementGroups"),
+    ("/batch", "Batch", "Microsoft.Resources/batch"),
+];
+
+fn why(call: &Call) -> Error {
+    let path = &call.head.raw_path;
+    let all = BELOW_ANY_SCOPE.iter().chain(ROOTS);
+    let name = all.clone().find(|(pattern, ..)| {
+        let literal = pattern.split('{').nth(if pattern.starts_with("/{scope*}") { 1 } else { 0 }).unwrap_or(pattern);
+        let literal = literal.strip_prefix("scope*}").unwrap_or(literal).trim_end_matches('/');
+        path.to_ascii_lowercase().contains(&literal.to_ascii_lowercase())
+    });
+    Error::not_implemented(name.map_or("This call", |(_, name, _)| name))
+}
+
+pub(crate) async fn read(_: Arc<Arm>, call: Call, permit: Permit<Read>, _: Neighbours) -> Result<Reply> {
+    refuse(permit, why(&call)).await
+}
+pub(crate) async fn write(_: Arc<Arm>, call: Call, permit: Permit<Write>, _: Neighbours) -> Result<Reply> {
+    refuse(permit, why(&call)).await
+}
