@@ -36,7 +36,11 @@ pub static ROLES: &[Role] = &[
         name: "Contributor",
         description: "Grants full access to manage all resources, but does not allow you to assign roles in Azure RBAC.",
         actions: &["*"],
-        not_actions: &["Microsoft.Authorization/*/Delete", "Microsoft.Authorization/*/Write", "Microsoft.Authorization/elevateAccess/Action"],
+        not_actions: &[
+            "Microsoft.Authorization/*/Delete",
+            "Microsoft.Authorization/*/Write",
+            "Microsoft.Authorization/elevateAccess/Action",
+        ],
         ..NONE
     },
     Role {

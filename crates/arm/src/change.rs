@@ -1,6 +1,6 @@
 //! Read, decide, commit; and again when someone else was faster.
 //!
-//! ```ignore
+//! ```text
 //! let mut turns = Turns::new(permit);
 //! loop {
 //!     let decided = decide(turns.permit()?).await;

@@ -12,11 +12,21 @@ pub enum Filter {
     And(Box<Filter>, Box<Filter>),
     Or(Box<Filter>, Box<Filter>),
     /// `field eq 'value'` (or `ne`).
-    Is { field: String, value: String, not: bool },
+    Is {
+        field: String,
+        value: String,
+        not: bool,
+    },
     /// `startswith(field, 'value')`.
-    Starts { field: String, value: String },
+    Starts {
+        field: String,
+        value: String,
+    },
     /// `substringof('value', field)`.
-    Contains { field: String, value: String },
+    Contains {
+        field: String,
+        value: String,
+    },
     AtScope,
     AssignedTo(String),
 }
@@ -26,7 +36,9 @@ impl Filter {
     pub fn parse(text: &str) -> Result<Filter> {
         let wrong = |why: &str| Error::invalid("InvalidFilterInQueryString", format!("Invalid $filter '{text}': {why}.")).at("$filter");
         if text.len() > BYTES_MAX {
-            return Err(Error::invalid("InvalidFilterInQueryString", format!("The $filter is longer than {BYTES_MAX} bytes.")).at("$filter"));
+            return Err(
+                Error::invalid("InvalidFilterInQueryString", format!("The $filter is longer than {BYTES_MAX} bytes.")).at("$filter")
+            );
         }
         let tokens = tokens(text).map_err(wrong)?;
         let mut reader = Reader { tokens, at: 0, depth: 0 };
@@ -63,11 +75,14 @@ impl Filter {
     pub fn only(self, fields: &[&str], functions: bool) -> Result<Filter> {
         for one in self.conditions() {
             let known = match one {
-                Filter::Is { field, .. } | Filter::Starts { field, .. } | Filter::Contains { field, .. } => fields.iter().any(|f| f.eq_ignore_ascii_case(field)),
+                Filter::Is { field, .. } | Filter::Starts { field, .. } | Filter::Contains { field, .. } => {
+                    fields.iter().any(|f| f.eq_ignore_ascii_case(field))
+                }
                 _ => functions,
             };
             if !known {
-                return Err(Error::invalid("InvalidFilterInQueryString", format!("Invalid $filter: supported are {}.", fields.join(", "))).at("$filter"));
+                return Err(Error::invalid("InvalidFilterInQueryString", format!("Invalid $filter: supported are {}.", fields.join(", ")))
+                    .at("$filter"));
             }
         }
         Ok(self)

@@ -32,7 +32,7 @@ use base::{Error, Kind, Result};
 use calls::{groups, metadata, operations, providers, resources, role_assignments, role_definitions, subscriptions, tags, unbuilt};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use model::{Fault, Operation, Purpose};
-use service::{Door, Head, Have, Operations, Service, Urls};
+use service::{Door, Have, Head, Operations, Service, Urls};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use trust::{Trust, Weight};
@@ -69,7 +69,10 @@ impl Arm {
         let location = head.urls.location.as_str();
         let version = head.query.get("api-version").unwrap_or("2024-11-01");
         let at = |what: &str| {
-            format!("{base}/subscriptions/{subscription}/providers/{namespace}/locations/{location}/{what}/{}?api-version={version}", operation.id)
+            format!(
+                "{base}/subscriptions/{subscription}/providers/{namespace}/locations/{location}/{what}/{}?api-version={version}",
+                operation.id
+            )
         };
         match operation.purpose {
             Purpose::DeleteGroup => OperationUrls {
@@ -81,7 +84,12 @@ impl Arm {
     }
 
     /// Hands a stored operation to the worker. `done` learns how it ended.
-    pub(crate) fn submit(&self, head: &Head, operation: Operation, done: Option<oneshot::Sender<Result<Option<Have>, Fault>>>) -> OperationUrls {
+    pub(crate) fn submit(
+        &self,
+        head: &Head,
+        operation: Operation,
+        done: Option<oneshot::Sender<Result<Option<Have>, Fault>>>,
+    ) -> OperationUrls {
         let urls = self.urls(head, &operation);
         self.queue.push(operation, done);
         urls
@@ -112,9 +120,30 @@ impl Service for Arm {
             .open("Get Metadata Endpoints", get.clone(), "/metadata/endpoints", &[], metadata::endpoints)
             .open("Get Image Aliases", get.clone(), "/images/aliases.json", &[], metadata::aliases)
             .read("List Tenants", get.clone(), "/tenants", &[], &["Microsoft.Resources/tenants/read"], subscriptions::list_tenants)
-            .read("List Subscriptions", get.clone(), "/subscriptions", &[], &["Microsoft.Resources/subscriptions/read"], subscriptions::list)
-            .read("List Tenant Providers", get.clone(), "/providers", &[], &["Microsoft.Resources/providers/read"], providers::list_for_tenant)
-            .read("Get Tenant Provider", get.clone(), "/providers/{ns}", &[], &["Microsoft.Resources/providers/read"], providers::get_for_tenant);
+            .read(
+                "List Subscriptions",
+                get.clone(),
+                "/subscriptions",
+                &[],
+                &["Microsoft.Resources/subscriptions/read"],
+                subscriptions::list,
+            )
+            .read(
+                "List Tenant Providers",
+                get.clone(),
+                "/providers",
+                &[],
+                &["Microsoft.Resources/providers/read"],
+                providers::list_for_tenant,
+            )
+            .read(
+                "Get Tenant Provider",
+                get.clone(),
+                "/providers/{ns}",
+                &[],
+                &["Microsoft.Resources/providers/read"],
+                providers::get_for_tenant,
+            );
         for (path, name, stem) in unbuilt::ROOTS {
             let (read, write) = (leak(format!("{stem}/read")), leak(format!("{stem}/write")));
             table = table
@@ -125,37 +154,163 @@ impl Service for Arm {
         table = table
             .target_is(target::subscription)
             .read("Get Subscription", get.clone(), SUBSCRIPTION, &[], &["Microsoft.Resources/subscriptions/read"], subscriptions::get)
-            .read("List Locations", get.clone(), "/subscriptions/{s}/locations", &[], &["Microsoft.Resources/subscriptions/locations/read"], subscriptions::locations)
-            .read("List Providers", get.clone(), "/subscriptions/{s}/providers", &[], &["Microsoft.Resources/subscriptions/providers/read"], providers::list)
-            .read("Get Provider", get.clone(), "/subscriptions/{s}/providers/{ns}", &[], &["Microsoft.Resources/subscriptions/providers/read"], providers::get)
-            .write("Register Provider", post.clone(), "/subscriptions/{s}/providers/{ns}/register", &[], &["Microsoft.Resources/subscriptions/providers/register/action"], providers::register)
-            .write("Unregister Provider", post.clone(), "/subscriptions/{s}/providers/{ns}/unregister", &[], &["Microsoft.Resources/subscriptions/providers/unregister/action"], providers::unregister)
+            .read(
+                "List Locations",
+                get.clone(),
+                "/subscriptions/{s}/locations",
+                &[],
+                &["Microsoft.Resources/subscriptions/locations/read"],
+                subscriptions::locations,
+            )
+            .read(
+                "List Providers",
+                get.clone(),
+                "/subscriptions/{s}/providers",
+                &[],
+                &["Microsoft.Resources/subscriptions/providers/read"],
+                providers::list,
+            )
+            .read(
+                "Get Provider",
+                get.clone(),
+                "/subscriptions/{s}/providers/{ns}",
+                &[],
+                &["Microsoft.Resources/subscriptions/providers/read"],
+                providers::get,
+            )
+            .write(
+                "Register Provider",
+                post.clone(),
+                "/subscriptions/{s}/providers/{ns}/register",
+                &[],
+                &["Microsoft.Resources/subscriptions/providers/register/action"],
+                providers::register,
+            )
+            .write(
+                "Unregister Provider",
+                post.clone(),
+                "/subscriptions/{s}/providers/{ns}/unregister",
+                &[],
+                &["Microsoft.Resources/subscriptions/providers/unregister/action"],
+                providers::unregister,
+            )
             .read("List Resource Groups", get.clone(), "/subscriptions/{s}/resourceGroups", &[], &[group_action("read")], groups::list)
-            .read("List Resources", get.clone(), "/subscriptions/{s}/resources", &[], &["Microsoft.Resources/subscriptions/resources/read"], resources::list)
-            .read("Get Operation Status", get.clone(), "/subscriptions/{s}/providers/{ns}/locations/{l}/operationStatuses/{id}", &[], &["Microsoft.Resources/subscriptions/operationresults/read"], operations::status)
-            .read("Get Operation Result", get.clone(), "/subscriptions/{s}/providers/{ns}/locations/{l}/operationResults/{id}", &[], &["Microsoft.Resources/subscriptions/operationresults/read"], operations::results)
-            .read("Get Operation Result", get.clone(), "/subscriptions/{s}/operationresults/{id}", &[], &["Microsoft.Resources/subscriptions/operationresults/read"], operations::results)
+            .read(
+                "List Resources",
+                get.clone(),
+                "/subscriptions/{s}/resources",
+                &[],
+                &["Microsoft.Resources/subscriptions/resources/read"],
+                resources::list,
+            )
+            .read(
+                "Get Operation Status",
+                get.clone(),
+                "/subscriptions/{s}/providers/{ns}/locations/{l}/operationStatuses/{id}",
+                &[],
+                &["Microsoft.Resources/subscriptions/operationresults/read"],
+                operations::status,
+            )
+            .read(
+                "Get Operation Result",
+                get.clone(),
+                "/subscriptions/{s}/providers/{ns}/locations/{l}/operationResults/{id}",
+                &[],
+                &["Microsoft.Resources/subscriptions/operationresults/read"],
+                operations::results,
+            )
+            .read(
+                "Get Operation Result",
+                get.clone(),
+                "/subscriptions/{s}/operationresults/{id}",
+                &[],
+                &["Microsoft.Resources/subscriptions/operationresults/read"],
+                operations::results,
+            )
             .target_is(target::group)
             .read("Get Resource Group", get.clone(), GROUP, &[], &[group_action("read")], groups::get)
             .read("Check Resource Group", head.clone(), GROUP, &[], &[group_action("read")], groups::exists)
             .write("Put Resource Group", put.clone(), GROUP, &[], &[group_action("write")], groups::put)
             .write("Update Resource Group", patch.clone(), GROUP, &[], &[group_action("write")], groups::patch)
             .write("Delete Resource Group", delete.clone(), GROUP, &[], &[group_action("delete")], groups::delete)
-            .read("List Resources of Group", get.clone(), "/subscriptions/{s}/resourceGroups/{g}/resources", &[], &[leak(format!("{GROUPS}/resources/read"))], resources::list_in_group)
+            .read(
+                "List Resources of Group",
+                get.clone(),
+                "/subscriptions/{s}/resourceGroups/{g}/resources",
+                &[],
+                &[leak(format!("{GROUPS}/resources/read"))],
+                resources::list_in_group,
+            )
             .target_is(target::scope)
             .read("Get Tags", get.clone(), TAGS, &[], &["Microsoft.Resources/tags/read"], tags::get)
             .write("Put Tags", put.clone(), TAGS, &[], &["Microsoft.Resources/tags/write"], tags::put)
             .write("Update Tags", patch.clone(), TAGS, &[], &["Microsoft.Resources/tags/write"], tags::patch)
             .write("Delete Tags", delete.clone(), TAGS, &[], &["Microsoft.Resources/tags/delete"], tags::delete)
-            .read("List Role Definitions", get.clone(), DEFINITIONS, &[], &["Microsoft.Authorization/roleDefinitions/read"], role_definitions::list)
-            .read("Get Role Definition", get.clone(), leak(format!("{DEFINITIONS}/{{name}}")), &[], &["Microsoft.Authorization/roleDefinitions/read"], role_definitions::get)
-            .write("Put Role Definition", put.clone(), leak(format!("{DEFINITIONS}/{{name}}")), &[], &["Microsoft.Authorization/roleDefinitions/write"], unbuilt::write)
-            .write("Delete Role Definition", delete.clone(), leak(format!("{DEFINITIONS}/{{name}}")), &[], &["Microsoft.Authorization/roleDefinitions/delete"], unbuilt::write)
-            .read("List Role Assignments", get.clone(), ASSIGNMENTS, &[], &["Microsoft.Authorization/roleAssignments/read"], role_assignments::list)
-            .read("Get Role Assignment", get.clone(), leak(format!("{ASSIGNMENTS}/{{name}}")), &[], &["Microsoft.Authorization/roleAssignments/read"], role_assignments::get)
-            .write("Put Role Assignment", put.clone(), leak(format!("{ASSIGNMENTS}/{{name}}")), &[], &["Microsoft.Authorization/roleAssignments/write"], role_assignments::put)
+            .read(
+                "List Role Definitions",
+                get.clone(),
+                DEFINITIONS,
+                &[],
+                &["Microsoft.Authorization/roleDefinitions/read"],
+                role_definitions::list,
+            )
+            .read(
+                "Get Role Definition",
+                get.clone(),
+                leak(format!("{DEFINITIONS}/{{name}}")),
+                &[],
+                &["Microsoft.Authorization/roleDefinitions/read"],
+                role_definitions::get,
+            )
+            .write(
+                "Put Role Definition",
+                put.clone(),
+                leak(format!("{DEFINITIONS}/{{name}}")),
+                &[],
+                &["Microsoft.Authorization/roleDefinitions/write"],
+                unbuilt::write,
+            )
+            .write(
+                "Delete Role Definition",
+                delete.clone(),
+                leak(format!("{DEFINITIONS}/{{name}}")),
+                &[],
+                &["Microsoft.Authorization/roleDefinitions/delete"],
+                unbuilt::write,
+            )
+            .read(
+                "List Role Assignments",
+                get.clone(),
+                ASSIGNMENTS,
+                &[],
+                &["Microsoft.Authorization/roleAssignments/read"],
+                role_assignments::list,
+            )
+            .read(
+                "Get Role Assignment",
+                get.clone(),
+                leak(format!("{ASSIGNMENTS}/{{name}}")),
+                &[],
+                &["Microsoft.Authorization/roleAssignments/read"],
+                role_assignments::get,
+            )
+            .write(
+                "Put Role Assignment",
+                put.clone(),
+                leak(format!("{ASSIGNMENTS}/{{name}}")),
+                &[],
+                &["Microsoft.Authorization/roleAssignments/write"],
+                role_assignments::put,
+            )
             .weighing(Weight::Indexed)
-            .write("Delete Role Assignment", delete.clone(), leak(format!("{ASSIGNMENTS}/{{name}}")), &[], &["Microsoft.Authorization/roleAssignments/delete"], role_assignments::delete)
+            .write(
+                "Delete Role Assignment",
+                delete.clone(),
+                leak(format!("{ASSIGNMENTS}/{{name}}")),
+                &[],
+                &["Microsoft.Authorization/roleAssignments/delete"],
+                role_assignments::delete,
+            )
             .weighing(Weight::Indexed);
         for (path, name, stem) in unbuilt::BELOW_ANY_SCOPE {
             let (read, write, remove) = (leak(format!("{stem}/read")), leak(format!("{stem}/write")), leak(format!("{stem}/delete")));
@@ -180,13 +335,29 @@ impl Service for Arm {
             if !name.contains('/') {
                 table = table
                     .target_is(target::group)
-                    .read(verb("List by Group"), get.clone(), leak(format!("{GROUP}/providers/{namespace}/{name}")), &[], &[action("read")], resources::list_kind)
+                    .read(
+                        verb("List by Group"),
+                        get.clone(),
+                        leak(format!("{GROUP}/providers/{namespace}/{name}")),
+                        &[],
+                        &[action("read")],
+                        resources::list_kind,
+                    )
                     .target_is(target::subscription)
-                    .read(verb("List"), get.clone(), leak(format!("{SUBSCRIPTION}/providers/{namespace}/{name}")), &[], &[action("read")], resources::list_kind);
+                    .read(
+                        verb("List"),
+                        get.clone(),
+                        leak(format!("{SUBSCRIPTION}/providers/{namespace}/{name}")),
+                        &[],
+                        &[action("read")],
+                        resources::list_kind,
+                    );
             }
         }
         // what no row above knows: told precisely, to whoever may look
-        for (path, at_group) in [("/subscriptions/{s}/resourceGroups/{g}/providers/{ns}/{rest+}", true), ("/subscriptions/{s}/providers/{ns}/{rest+}", false)] {
+        for (path, at_group) in
+            [("/subscriptions/{s}/resourceGroups/{g}/providers/{ns}/{rest+}", true), ("/subscriptions/{s}/providers/{ns}/{rest+}", false)]
+        {
             table = if at_group { table.target_is(target::group) } else { table.target_is(target::subscription) };
             table = table.read("Unknown Resource", get.clone(), path, &[], &[group_action("read")], operations::unknown_read);
             for method in [&put, &patch, &post, &delete] {

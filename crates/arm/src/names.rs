@@ -27,7 +27,8 @@ pub(crate) fn group_name(name: &str) -> Result<&str> {
 
 /// `2024-11-01`, `2022-05-01-preview`. Any well-formed one is served, newer than we know too (clients ship first).
 pub(crate) fn api_version(head: &Head) -> Result<String> {
-    let missing = || Error::invalid("MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.");
+    let missing =
+        || Error::invalid("MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.");
     let version = head.query.get("api-version").filter(|v| !v.is_empty()).ok_or_else(missing)?;
     if well_formed(version) {
         return Ok(version.to_ascii_lowercase());
@@ -63,7 +64,10 @@ pub(crate) fn tags(value: Option<&Value>) -> Result<Option<Map<String, Value>>> 
             return Err(wrong("InvalidTagValue", format!("The value of the tag '{name}' is not a string.")));
         };
         if name.is_empty() || name.chars().count() > 512 || name.contains(['<', '>', '%', '&', '\\', '?', '/']) {
-            return Err(wrong("InvalidTagNameCharacters", format!("The tag name '{name}' is empty, longer than 512 characters or holds one of <>%&\\?/.")));
+            return Err(wrong(
+                "InvalidTagNameCharacters",
+                format!("The tag name '{name}' is empty, longer than 512 characters or holds one of <>%&\\?/."),
+            ));
         }
         if value.chars().count() > 256 {
             return Err(wrong("InvalidTagValueLength", format!("The value of the tag '{name}' is longer than 256 characters.")));
@@ -83,7 +87,11 @@ pub(crate) fn location(value: Option<&Value>, here: &Location, refused: &'static
         Some(_) => return Err(Error::invalid("InvalidRequestContent", "The location is not a string.").at("location")),
     };
     let elsewhere = || {
-        Error::invalid(refused, format!("The provided location '{text}' is not available for {what}. List of available regions is '{here}'.")).at("location")
+        Error::invalid(
+            refused,
+            format!("The provided location '{text}' is not available for {what}. List of available regions is '{here}'."),
+        )
+        .at("location")
     };
     match Location::new(text) {
         Ok(location) if location == *here => Ok(Some(location)),
@@ -100,7 +108,9 @@ pub(crate) fn object(bytes: &Bytes) -> Result<Map<String, Value>> {
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(Error::invalid("InvalidRequestContent", "The request content was invalid: a JSON object is expected.")),
-        Err(e) => Err(Error::invalid("InvalidRequestContent", format!("The request content was invalid and could not be deserialized: '{e}'."))),
+        Err(e) => {
+            Err(Error::invalid("InvalidRequestContent", format!("The request content was invalid and could not be deserialized: '{e}'.")))
+        }
     }
 }
 
@@ -164,7 +174,10 @@ mod tests {
     fn locations_are_this_regions() {
         let here = Location::new("francecentral").unwrap();
         assert!(location(Some(&json!("France Central")), &here, "X", "a").unwrap().is_some());
-        assert_eq!(location(Some(&json!("westeurope")), &here, "LocationNotAvailableForResourceGroup", "resource group").unwrap_err().code, "LocationNotAvailableForResourceGroup");
+        assert_eq!(
+            location(Some(&json!("westeurope")), &here, "LocationNotAvailableForResourceGroup", "resource group").unwrap_err().code,
+            "LocationNotAvailableForResourceGroup"
+        );
         assert!(location(Some(&json!(3)), &here, "X", "a").is_err());
     }
 

@@ -103,11 +103,18 @@ impl Role {
 
 /// The assignment covers the scope: it is made there or above. One made at a tenant covers its subscriptions.
 fn covers(assignment: &Assignment, scope: &ResourceId, owner: Option<base::TenantId>) -> bool {
-    scope.is_within(&assignment.scope) || (owner.is_some() && assignment.scope.segments().count() == 2 && assignment.scope.tenant_id() == owner)
+    scope.is_within(&assignment.scope)
+        || (owner.is_some() && assignment.scope.segments().count() == 2 && assignment.scope.tenant_id() == owner)
 }
 
 /// The role and scope that grant it, without looking at [`EXCEPTIONS`].
-pub fn granted<'f>(facts: &'f Facts, principal: &Principal, action: &str, data: bool, scope: &ResourceId) -> Option<(&'static Role, &'f Assignment)> {
+pub fn granted<'f>(
+    facts: &'f Facts,
+    principal: &Principal,
+    action: &str,
+    data: bool,
+    scope: &ResourceId,
+) -> Option<(&'static Role, &'f Assignment)> {
     let owner = facts.tenant_of(scope);
     facts
         .assignments_for(principal.object)
@@ -119,10 +126,11 @@ pub fn granted<'f>(facts: &'f Facts, principal: &Principal, action: &str, data: 
 /// Has the principal any role at the scope, above it or inside it?
 pub fn any_assignment(facts: &Facts, principal: &Principal, scope: &ResourceId) -> bool {
     let owner = facts.tenant_of(scope);
-    facts
-        .assignments_for(principal.object)
-        .into_iter()
-        .any(|a| a.tenant == principal.tenant && builtin::role(&a.role).is_some_and(|r| !r.directory) && (covers(a, scope, owner) || a.scope.is_within(scope)))
+    facts.assignments_for(principal.object).into_iter().any(|a| {
+        a.tenant == principal.tenant
+            && builtin::role(&a.role).is_some_and(|r| !r.directory)
+            && (covers(a, scope, owner) || a.scope.is_within(scope))
+    })
 }
 
 fn excepted(facts: &Facts, principal: &Principal, action: &str, scope: &ResourceId) -> bool {
@@ -164,7 +172,11 @@ impl Rules for AzureRoles {
 fn refusal(principal: &Principal, action: &str, scope: &ResourceId, data: bool) -> Error {
     if data {
         // the data endpoints' words (Azure Storage, "common REST API error codes")
-        return Error::new(Kind::Forbidden, "AuthorizationPermissionMismatch", "This request is not authorized to perform this operation using this permission.");
+        return Error::new(
+            Kind::Forbidden,
+            "AuthorizationPermissionMismatch",
+            "This request is not authorized to perform this operation using this permission.",
+        );
     }
     Error::new(
         Kind::Forbidden,

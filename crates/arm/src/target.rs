@@ -60,7 +60,11 @@ fn below(rest: &str) -> String {
 pub(crate) fn subscription_id(head: &Head) -> Result<ResourceId> {
     let text = head.params.get("s");
     let id = text.parse::<SubscriptionId>().map_err(|_| {
-        Error::new(Kind::NotFound, "InvalidSubscriptionId", format!("The provided subscription identifier '{text}' is malformed or invalid."))
+        Error::new(
+            Kind::NotFound,
+            "InvalidSubscriptionId",
+            format!("The provided subscription identifier '{text}' is malformed or invalid."),
+        )
     })?;
     Ok(ResourceId::subscription(id))
 }

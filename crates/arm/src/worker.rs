@@ -4,11 +4,11 @@
 //! first step that is not done. Steps may run twice and do no harm (`service::Kind::apply`).
 
 use crate::Arm;
+use crate::calls::resources::merged;
 use crate::model::{
     DELETING, Fault, GROUPS, OPERATIONS, Operation, PENDING, Pending, Purpose, RESOURCES, Resource, SUCCEEDED, Status, row_name,
     subscription_of,
 };
-use crate::calls::resources::merged;
 use base::{Error, Kind, RequestId, ResourceId, Result};
 use serde_json::Value;
 use service::{Have, Neighbours, Progress, Step, Urls};
@@ -77,13 +77,8 @@ struct Work {
 }
 
 pub(crate) async fn start(arm: Arc<Arm>, trust: Trust, urls: Arc<Urls>) -> Result<Running> {
-    let mut receiver = arm
-        .queue
-        .receiver
-        .lock()
-        .unwrap_or_else(|e| e.into_inner())
-        .take()
-        .ok_or_else(|| Error::internal("the worker is started once"))?;
+    let mut receiver =
+        arm.queue.receiver.lock().unwrap_or_else(|e| e.into_inner()).take().ok_or_else(|| Error::internal("the worker is started once"))?;
     let (stop, stopped) = watch::channel(false);
     let work = Work { arm, trust, urls, stop: stopped.clone() };
     let waiting = work.pending().await?;
@@ -138,9 +133,8 @@ impl Work {
 
     /// Every operation that is not ended, of every subscription.
     async fn pending(&self) -> Result<Vec<Operation>> {
-        let subscriptions: Vec<ResourceId> = self
-            .trust
-            .facts(|f| f.tenants().flat_map(|t| f.subscriptions(t.id)).map(|s| ResourceId::subscription(s.id)).collect());
+        let subscriptions: Vec<ResourceId> =
+            self.trust.facts(|f| f.tenants().flat_map(|t| f.subscriptions(t.id)).map(|s| ResourceId::subscription(s.id)).collect());
         let mut found = Vec::new();
         for subscription in subscriptions {
             let permit: Permit<Read> = self.book(&subscription, "pending").await?;
@@ -281,7 +275,12 @@ impl Work {
     }
 
     /// Writes the operation's row and what `decide` makes of the resource's (`None`: it goes).
-    async fn change(&self, operation: &Operation, detail: &str, decide: impl Fn(Option<Resource>) -> Option<Resource>) -> Result<Option<Resource>> {
+    async fn change(
+        &self,
+        operation: &Operation,
+        detail: &str,
+        decide: impl Fn(Option<Resource>) -> Option<Resource>,
+    ) -> Result<Option<Resource>> {
         let (name, key) = (row_name(&operation.target), operation.id.to_string());
         let mut permit: Permit<Write> = self.book(&subscription_of(&operation.target)?, detail).await?;
         for _ in 0..ROUNDS {
@@ -358,7 +357,10 @@ impl Work {
         let mut permit: Permit<Write> = self.book(&subscription_of(group)?, "group").await?;
         for _ in 0..ROUNDS {
             let found = permit.data().get::<crate::model::Group>(GROUPS, &name).await?;
-            let mut batch = Batch::new().unchanged(GROUPS, &name, found.as_ref().map(|f| f.version)).put(OPERATIONS, &key, operation).delete(PENDING, &key);
+            let mut batch = Batch::new()
+                .unchanged(GROUPS, &name, found.as_ref().map(|f| f.version))
+                .put(OPERATIONS, &key, operation)
+                .delete(PENDING, &key);
             batch = match found.map(|f| f.value) {
                 Some(mut left) if operation.status == Status::Failed => {
                     // what could not be deleted is there to be looked at, and deleted again

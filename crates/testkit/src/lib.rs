@@ -1,6 +1,6 @@
 //! A region in memory around the services you hand it: its own clock and seed, no sockets, no files. For tests only.
 //!
-//! ```ignore
+//! ```text
 //! let kit = testkit::Kit::start(testkit::Setup::new(7).services(services).rules(rules).bearer(bearer)).await;
 //! let answer = kit.call("GET", "https://management.bleu.localhost/subscriptions?api-version=2022-12-01", &[], "").await;
 //! kit.audit(None).await;

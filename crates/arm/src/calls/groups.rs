@@ -87,7 +87,12 @@ fn copy(error: &Error) -> Error {
     Error::new(error.kind, error.code.clone(), error.message.clone())
 }
 
-async fn decide_put(permit: &Permit<Write>, id: &ResourceId, body: &Map<String, Value>, near: &Neighbours) -> Result<Change<(StatusCode, Group)>> {
+async fn decide_put(
+    permit: &Permit<Write>,
+    id: &ResourceId,
+    body: &Map<String, Value>,
+    near: &Neighbours,
+) -> Result<Change<(StatusCode, Group)>> {
     let location = names::location(body.get("location"), &near.urls.location, "LocationNotAvailableForResourceGroup", "resource group")?
         .ok_or_else(|| Error::invalid("LocationRequired", "The location property is required for this definition.").at("location"))?;
     let tags = names::tags(body.get("tags"))?.unwrap_or_default();
@@ -238,10 +243,10 @@ async fn decide_delete(permit: &Permit<Write>, id: &ResourceId, near: &Neighbour
     };
     let group = Group { provisioning: DELETING.into(), changed: now, ..have.value };
     let (name, key) = (row_name(id), operation.id.to_string());
-    let batch = Batch::new()
-        .is(GROUPS, &name, have.version)
-        .put(GROUPS, &name, &group)
-        .put(OPERATIONS, &key, &operation)
-        .put(PENDING, &key, &Pending { began: now });
+    let batch = Batch::new().is(GROUPS, &name, have.version).put(GROUPS, &name, &group).put(OPERATIONS, &key, &operation).put(
+        PENDING,
+        &key,
+        &Pending { began: now },
+    );
     Ok(Change { batch: Some(batch), status: 202, answer: operation })
 }

@@ -41,7 +41,12 @@ struct Addresses {
 fn addresses(head: &Head) -> Addresses {
     if head.host == format!("management.{}", head.urls.domain) {
         let urls = &head.urls;
-        return Addresses { management: urls.host("management"), login: format!("{}/adfs", urls.host("login")), graph: urls.host("graph"), portal: urls.host("portal") };
+        return Addresses {
+            management: urls.host("management"),
+            login: format!("{}/adfs", urls.host("login")),
+            graph: urls.host("graph"),
+            portal: urls.host("portal"),
+        };
     }
     let base = base_url(head);
     Addresses { login: format!("{base}/adfs"), graph: base.clone(), portal: base.clone(), management: base }

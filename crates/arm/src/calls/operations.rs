@@ -1,7 +1,7 @@
 //! Polling: `operationStatuses` (Azure-AsyncOperation) and `operationResults` (Location).
 
-use crate::change::close;
 use crate::calls::{groups, resources};
+use crate::change::close;
 use crate::model::{OPERATIONS, Operation, Purpose, RESOURCES, Resource, Status, row_name};
 use crate::roles::granted;
 use crate::{Arm, target};
@@ -64,19 +64,28 @@ pub(crate) async fn results(arm: Arc<Arm>, call: Call, permit: Permit<Read>, nea
     match (operation.status, operation.purpose) {
         (Status::InProgress, _) => {
             let url = arm.urls(&call.head, &operation);
-            Ok(Reply::new(permit.close(Outcome::done(202)).await?, StatusCode::ACCEPTED, "").with("location", url.results).with("retry-after", "1"))
+            Ok(Reply::new(permit.close(Outcome::done(202)).await?, StatusCode::ACCEPTED, "")
+                .with("location", url.results)
+                .with("retry-after", "1"))
         }
         (Status::Failed, _) => {
-            let fault = operation.error.unwrap_or(crate::model::Fault { code: "InternalError".into(), message: "The operation failed.".into(), status: 500 });
+            let fault = operation.error.unwrap_or(crate::model::Fault {
+                code: "InternalError".into(),
+                message: "The operation failed.".into(),
+                status: 500,
+            });
             crate::change::refuse(permit, resources::fault_error(&fault)).await
         }
         (Status::Succeeded, Purpose::Put) => {
             let id = &operation.target;
-            let found = permit.data().get::<Resource>(RESOURCES, row_name(id)).await.and_then(|row| row.ok_or_else(|| resources::not_found(id)));
+            let found =
+                permit.data().get::<Resource>(RESOURCES, row_name(id)).await.and_then(|row| row.ok_or_else(|| resources::not_found(id)));
             let (receipt, row) = close(permit, found).await?;
             Ok(Reply::json(receipt, StatusCode::OK, &arm.show(&**arm.kind_of(id)?, &row.value.have, &near)))
         }
-        (Status::Succeeded, Purpose::Delete | Purpose::DeleteGroup) => Ok(Reply::new(permit.close(Outcome::done(200)).await?, StatusCode::OK, "")),
+        (Status::Succeeded, Purpose::Delete | Purpose::DeleteGroup) => {
+            Ok(Reply::new(permit.close(Outcome::done(200)).await?, StatusCode::OK, ""))
+        }
     }
 }
 
@@ -103,7 +112,9 @@ async fn unknown<A: trust::Access>(arm: &Arm, call: &Call, permit: &Permit<A>) -
     let (namespace, rest) = (call.head.params.get("ns"), call.head.params.get("rest"));
     let kind: Vec<&str> = rest.split('/').step_by(2).collect();
     let first = kind.first().copied().unwrap_or("");
-    let known = arm.kinds.iter().any(|k| k.namespace().eq_ignore_ascii_case(namespace) && k.name().split('/').next().is_some_and(|n| n.eq_ignore_ascii_case(first)));
+    let known = arm.kinds.iter().any(|k| {
+        k.namespace().eq_ignore_ascii_case(namespace) && k.name().split('/').next().is_some_and(|n| n.eq_ignore_ascii_case(first))
+    });
     if known {
         return Error::not_implemented(format!("{} of '{namespace}/{rest}'", call.head.method));
     }

@@ -17,7 +17,19 @@ use trust::{Access, Batch, Permit, Read, Span, Write};
 /// Types that Resource Manager serves itself.
 const OWN_TYPES: &[(&str, &[&str])] = &[
     ("Microsoft.Authorization", &["roleAssignments", "roleDefinitions"]),
-    ("Microsoft.Resources", &["resourceGroups", "resources", "subscriptions", "subscriptions/locations", "subscriptions/providers", "subscriptions/resourceGroups", "tags", "tenants"]),
+    (
+        "Microsoft.Resources",
+        &[
+            "resourceGroups",
+            "resources",
+            "subscriptions",
+            "subscriptions/locations",
+            "subscriptions/providers",
+            "subscriptions/resourceGroups",
+            "tags",
+            "tenants",
+        ],
+    ),
 ];
 const OWN_VERSIONS: &[&str] = &["2025-04-01", "2024-11-01", "2022-12-01", "2022-04-01", "2021-04-01", "2020-06-01"];
 
@@ -64,7 +76,9 @@ impl Arm {
         Err(Error::new(
             Kind::Conflict,
             "MissingSubscriptionRegistration",
-            format!("The subscription is not registered to use namespace '{namespace}'. POST …/providers/{namespace}/register registers it."),
+            format!(
+                "The subscription is not registered to use namespace '{namespace}'. POST …/providers/{namespace}/register registers it."
+            ),
         ))
     }
 }

@@ -30,7 +30,10 @@ pub(crate) fn not_found(id: &ResourceId) -> Error {
     Error::new(
         Kind::NotFound,
         "ResourceNotFound",
-        format!("The Resource '{kind}/{}' under resource group '{group}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix", id.name()),
+        format!(
+            "The Resource '{kind}/{}' under resource group '{group}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix",
+            id.name()
+        ),
     )
 }
 
@@ -47,7 +50,11 @@ impl Arm {
         if self.namespace_of(namespace).is_none() {
             return Error::new(Kind::NotFound, "InvalidResourceNamespace", format!("The resource namespace '{namespace}' is invalid."));
         }
-        Error::new(Kind::NotFound, "InvalidResourceType", format!("The resource type '{name}' could not be found in the namespace '{namespace}'."))
+        Error::new(
+            Kind::NotFound,
+            "InvalidResourceType",
+            format!("The resource type '{name}' could not be found in the namespace '{namespace}'."),
+        )
     }
 
     /// A resource as its clients see it.
@@ -158,7 +165,9 @@ async fn write(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbour
     match ended {
         // the client learns at once what it would have learnt at its first poll
         Some(Err(fault)) => Err(fault_error(&fault)),
-        Some(Ok(Some(have))) if !(kind.answers_202() && created) => Ok(Reply::json(receipt, status(created), &arm.show(&*kind, &have, &near))),
+        Some(Ok(Some(have))) if !(kind.answers_202() && created) => {
+            Ok(Reply::json(receipt, status(created), &arm.show(&*kind, &have, &near)))
+        }
         _ => Ok(accepted(&arm, &*kind, &have, receipt, &url, created, &near)),
     }
 }
@@ -177,7 +186,15 @@ pub(crate) fn fault_error(fault: &crate::model::Fault) -> Error {
     Error::new(kind, fault.code.clone(), fault.message.clone())
 }
 
-fn accepted(arm: &Arm, kind: &dyn ResourceKind, have: &Have, receipt: trust::Receipt, url: &crate::OperationUrls, created: bool, near: &Neighbours) -> Reply {
+fn accepted(
+    arm: &Arm,
+    kind: &dyn ResourceKind,
+    have: &Have,
+    receipt: trust::Receipt,
+    url: &crate::OperationUrls,
+    created: bool,
+    near: &Neighbours,
+) -> Reply {
     if kind.answers_202() {
         return Reply::new(receipt, StatusCode::ACCEPTED, "").with("location", &url.results).with("retry-after", "1");
     }
@@ -414,7 +431,14 @@ fn listed_kind<'a>(arm: &'a Arm, path: &str) -> Result<&'a dyn ResourceKind> {
     found.map(|k| &**k).ok_or_else(|| arm.unknown_type(namespace, name))
 }
 
-async fn page(arm: &Arm, call: &Call, permit: &Permit<Read>, near: &Neighbours, prefix: &str, only: Option<&dyn ResourceKind>) -> Result<Value> {
+async fn page(
+    arm: &Arm,
+    call: &Call,
+    permit: &Permit<Read>,
+    near: &Neighbours,
+    prefix: &str,
+    only: Option<&dyn ResourceKind>,
+) -> Result<Value> {
     let fields = ["resourceType", "resourceGroup", "name", "tagName", "tagValue", "location"];
     let filter = Filter::of(&call.head)?.map(|f| f.only(&fields, false)).transpose()?;
     let expand: Vec<String> = call.head.query.get("$expand").unwrap_or("").split(',').map(|e| e.trim().to_ascii_lowercase()).collect();
@@ -432,7 +456,9 @@ async fn page(arm: &Arm, call: &Call, permit: &Permit<Read>, near: &Neighbours, 
         for (_, row) in &page.rows {
             let have = &row.value.have;
             let Ok(kind) = arm.kind_of(&have.id) else { continue };
-            if only.is_some_and(|o| o.name() != kind.name() || o.namespace() != kind.namespace()) || filter.as_ref().is_some_and(|f| !fits(f, &**kind, have)) {
+            if only.is_some_and(|o| o.name() != kind.name() || o.namespace() != kind.namespace())
+                || filter.as_ref().is_some_and(|f| !fits(f, &**kind, have))
+            {
                 continue;
             }
             let action = format!("{}/{}/read", kind.namespace(), kind.name());

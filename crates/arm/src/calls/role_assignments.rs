@@ -49,7 +49,12 @@ fn show(a: &Assignment) -> Value {
 }
 
 fn assignment_id(scope: &ResourceId, name: &str) -> Result<ResourceId> {
-    let wrong = |_| Error::invalid("InvalidRoleAssignmentId", format!("The role assignment ID '{name}' is not valid. The role assignment ID must be a GUID."));
+    let wrong = |_| {
+        Error::invalid(
+            "InvalidRoleAssignmentId",
+            format!("The role assignment ID '{name}' is not valid. The role assignment ID must be a GUID."),
+        )
+    };
     let name = name.parse::<ObjectId>().map_err(wrong)?.to_string();
     scope.provider("Microsoft.Authorization/roleAssignments", &name)
 }
@@ -85,24 +90,39 @@ fn grant(id: ResourceId, scope: ResourceId, body: &Map<String, Value>) -> Result
     let properties = body.get("properties").and_then(Value::as_object).unwrap_or(body);
     let text = |name: &'static str| properties.get(name).and_then(Value::as_str);
     let need = |name: &'static str| {
-        text(name).ok_or_else(|| Error::invalid("InvalidCreateRoleAssignmentRequest", format!("The request to create role assignment is not valid: '{name}' is missing.")).at(name))
+        text(name).ok_or_else(|| {
+            Error::invalid(
+                "InvalidCreateRoleAssignmentRequest",
+                format!("The request to create role assignment is not valid: '{name}' is missing."),
+            )
+            .at(name)
+        })
     };
     let definition = need("roleDefinitionId")?;
     let name = definition.rsplit('/').next().unwrap_or("");
     let role = role(name).ok_or_else(|| missing(name))?;
     if role.directory && scope.tenant_id().is_none() {
-        return Err(Error::invalid("InvalidCreateRoleAssignmentRequest", format!("The role '{}' is of the directory: it is assigned at '/' only.", role.name)));
+        return Err(Error::invalid(
+            "InvalidCreateRoleAssignmentRequest",
+            format!("The role '{}' is of the directory: it is assigned at '/' only.", role.name),
+        ));
     }
     if properties.get("condition").is_some_and(|c| !c.is_null()) {
         return Err(Error::not_implemented("A condition on a role assignment").at("condition"));
     }
     let principal = need("principalId")?;
     let principal = principal.parse::<ObjectId>().map_err(|_| {
-        Error::invalid("InvalidPrincipalId", format!("A valid principal ID must be provided for role assignment; '{principal}' is not a GUID.")).at("principalId")
+        Error::invalid(
+            "InvalidPrincipalId",
+            format!("A valid principal ID must be provided for role assignment; '{principal}' is not a GUID."),
+        )
+        .at("principalId")
     })?;
     let description = text("description").map(str::to_owned);
     if description.as_ref().is_some_and(|d| d.chars().count() > 1024) {
-        return Err(Error::invalid("InvalidCreateRoleAssignmentRequest", "The description is longer than 1024 characters.").at("description"));
+        return Err(
+            Error::invalid("InvalidCreateRoleAssignmentRequest", "The description is longer than 1024 characters.").at("description")
+        );
     }
     Ok(Grant { id, scope, role: role.id, principal, description, principal_type: text("principalType").map(str::to_owned) })
 }
@@ -132,10 +152,15 @@ async fn decide(arm: &Arm, permit: &Permit<Write>, grant: &Grant, near: &Neighbo
         let holder = f.principal(grant.principal).filter(|p| p.tenant == tenant).map(|p| p.kind);
         (holder, same_grant(f, tenant, grant), f.assignment(&grant.id).cloned())
     });
-    let unknown = || Error::invalid("PrincipalNotFound", format!("Principal {} does not exist in the directory {tenant}.", grant.principal));
+    let unknown =
+        || Error::invalid("PrincipalNotFound", format!("Principal {} does not exist in the directory {tenant}.", grant.principal));
     let kind = holder.ok_or_else(unknown)?;
     if let Some(claimed) = grant.principal_type.as_ref().filter(|c| !c.eq_ignore_ascii_case(kind_name(kind))) {
-        let why = format!("The PrincipalId '{}' has type '{}', which is different from specified PrinicpalType '{claimed}'.", grant.principal, kind_name(kind));
+        let why = format!(
+            "The PrincipalId '{}' has type '{}', which is different from specified PrinicpalType '{claimed}'.",
+            grant.principal,
+            kind_name(kind)
+        );
         return Err(Error::invalid("UnmatchedPrincipalType", why).at("principalType"));
     }
     if let Some(have) = at_id {
@@ -147,7 +172,8 @@ async fn decide(arm: &Arm, permit: &Permit<Write>, grant: &Grant, near: &Neighbo
         return Err(Error::new(Kind::Conflict, "RoleAssignmentUpdateNotPermitted", why));
     }
     if let Some(other) = same {
-        let why = format!("The role assignment already exists. The ID of the existing role assignment is {}.", other.name().replace('-', ""));
+        let why =
+            format!("The role assignment already exists. The ID of the existing role assignment is {}.", other.name().replace('-', ""));
         return Err(Error::new(Kind::Conflict, "RoleAssignmentExists", why));
     }
     let assignment = Assignment {

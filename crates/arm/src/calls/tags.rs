@@ -44,7 +44,9 @@ async fn load<A: Access>(permit: &Permit<A>, scope: &ResourceId, near: &Neighbou
     };
     let write = move |tags: Tags| match &row {
         Row::Subscription(version) => Batch::new().unchanged(TAGS, "", *version).put(TAGS, "", &ScopeTags { tags }),
-        Row::Group(found) => Batch::new().is(GROUPS, &name, found.version).put(GROUPS, &name, &Group { tags, changed: now, ..found.value.clone() }),
+        Row::Group(found) => {
+            Batch::new().is(GROUPS, &name, found.version).put(GROUPS, &name, &Group { tags, changed: now, ..found.value.clone() })
+        }
         Row::Resource(found) => {
             let mut resource = found.value.clone();
             (resource.have.tags, resource.have.changed) = (tags, now);
@@ -71,7 +73,11 @@ pub(crate) async fn delete(_: Arc<Arm>, call: Call, permit: Permit<Write>, near:
     let scope = target::scope_id(&call.head, &call.caller)?;
     let mut turns = Turns::new(permit);
     loop {
-        let decided = load(turns.permit()?, &scope, &near).await.map(|(_, write)| Change { batch: Some(write(Tags::new())), status: 200, answer: () });
+        let decided = load(turns.permit()?, &scope, &near).await.map(|(_, write)| Change {
+            batch: Some(write(Tags::new())),
+            status: 200,
+            answer: (),
+        });
         if let Some((receipt, ())) = turns.settle(decided).await? {
             return Ok(Reply::new(receipt, StatusCode::OK, ""));
         }
@@ -85,7 +91,9 @@ async fn write(call: Call, permit: Permit<Write>, near: Neighbours, fixed: Optio
         let given = names::tags(body.get("properties").and_then(|p| p.get("tags")))?.unwrap_or_default();
         let operation = fixed.or_else(|| body.get("operation").and_then(Value::as_str)).unwrap_or("").to_owned();
         if !["Replace", "Merge", "Delete"].contains(&operation.as_str()) {
-            return Err(Error::invalid("InvalidTagPatchOperation", "The operation is one of 'Replace', 'Merge' and 'Delete'.").at("operation"));
+            return Err(
+                Error::invalid("InvalidTagPatchOperation", "The operation is one of 'Replace', 'Merge' and 'Delete'.").at("operation")
+            );
         }
         Ok((scope, given, operation))
     };

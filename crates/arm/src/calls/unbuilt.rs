@@ -15,9 +15,21 @@ pub(crate) const BELOW_ANY_SCOPE: &[(&str, &str, &str)] = &[
     ("/{scope*}/providers/Microsoft.Resources/links/{rest*}", "Resource links", "Microsoft.Resources/links"),
     ("/{scope*}/providers/Microsoft.Authorization/locks", "Management locks", "Microsoft.Authorization/locks"),
     ("/{scope*}/providers/Microsoft.Authorization/locks/{rest+}", "Management locks", "Microsoft.Authorization/locks"),
-    ("/{scope*}/providers/Microsoft.Authorization/policyAssignments/{rest*}", "Policy assignments", "Microsoft.Authorization/policyAssignments"),
-    ("/{scope*}/providers/Microsoft.Authorization/policyDefinitions/{rest*}", "Policy definitions", "Microsoft.Authorization/policyDefinitions"),
-    ("/{scope*}/providers/Microsoft.Authorization/policySetDefinitions/{rest*}", "Policy set definitions", "Microsoft.Authorization/policySetDefinitions"),
+    (
+        "/{scope*}/providers/Microsoft.Authorization/policyAssignments/{rest*}",
+        "Policy assignments",
+        "Microsoft.Authorization/policyAssignments",
+    ),
+    (
+        "/{scope*}/providers/Microsoft.Authorization/policyDefinitions/{rest*}",
+        "Policy definitions",
+        "Microsoft.Authorization/policyDefinitions",
+    ),
+    (
+        "/{scope*}/providers/Microsoft.Authorization/policySetDefinitions/{rest*}",
+        "Policy set definitions",
+        "Microsoft.Authorization/policySetDefinitions",
+    ),
     ("/{scope*}/providers/Microsoft.Authorization/denyAssignments/{rest*}", "Deny assignments", "Microsoft.Authorization/denyAssignments"),
     ("/{scope*}/providers/Microsoft.Authorization/permissions", "Permissions", "Microsoft.Authorization/permissions"),
 ];

@@ -1,0 +1,306 @@
+//! Resource Manager from outside: a region in memory with sign-in and storage beside it, called as its clients do.
+
+use arm::{Arm, AzureRoles};
+use base::{ObjectId, SubscriptionId, TenantId};
+use serde_json::{Value, json};
+use service::Service;
+use std::sync::Arc;
+use testkit::{Answer, Kit, Setup};
+use trust::{Caller, Principal, PrincipalKind};
+
+const HOST: &str = "https://management.bleu.localhost";
+const VERSION: &str = "api-version=2024-11-01";
+
+struct World {
+    kit: Kit,
+    worker: Option<arm::Running>,
+    tenant: TenantId,
+    subscription: SubscriptionId,
+    owner: String,
+}
+
+/// Tokens are names in these tests: `Bearer {tenant}/{object}`.
+fn bearer(near: &service::Neighbours, token: &str, _: &[String]) -> base::Result<Caller> {
+    let (tenant, object) = token.split_once('/').unwrap();
+    let (tenant, object): (TenantId, ObjectId) = (tenant.parse()?, object.parse()?);
+    let kind = near.facts(|f| f.principal(object).map(|p| p.kind)).unwrap_or(PrincipalKind::User);
+    let app = base::AppId(object.0);
+    Ok(Caller::Principal(Principal { tenant, object, app, kind, name: "someone".into() }))
+}
+
+async fn seed(kit: &Kit, domain: &str) -> (TenantId, SubscriptionId, ObjectId, ObjectId) {
+    let chance = kit.trust.chance();
+    let (tenant, subscription) = (TenantId::random(&*chance), SubscriptionId::random(&*chance));
+    let seed = identity::Seed {
+        tenant,
+        name: "Contoso".into(),
+        domain: domain.into(),
+        location: kit.urls.location.clone(),
+        client_name: "client".into(),
+        admin_password: None,
+        client_secret: None,
+    };
+    let seeded = identity::seed(&kit.region("identity"), &seed).await.unwrap();
+    arm::seed_subscription(&kit.region("arm"), tenant, subscription, "Main", &[seeded.admin]).await.unwrap();
+    (tenant, subscription, seeded.admin, seeded.client_object)
+}
+
+fn setup(seed: u64) -> (Setup, Arc<Arm>) {
+    let storage: Arc<dyn Service> = Arc::new(storage::Storage);
+    let arm = Arm::new(storage.kinds());
+    let services = vec![storage, arm.clone() as Arc<dyn Service>];
+    (Setup::new(seed).services(services).rules(AzureRoles).bearer(Arc::new(bearer)), arm)
+}
+
+async fn world(seed_number: u64) -> World {
+    let (setup, arm) = setup(seed_number);
+    let kit = Kit::start(setup).await;
+    let (tenant, subscription, admin, _) = seed(&kit, "contoso.example").await;
+    let worker = Some(arm.start(kit.trust.clone(), kit.urls.clone()).await.unwrap());
+    World { kit, worker, tenant, subscription, owner: format!("{tenant}/{admin}") }
+}
+
+impl World {
+    async fn as_(&self, token: &str, method: &str, path: &str, body: Value) -> Answer {
+        let url = if path.starts_with("https:") { path.to_owned() } else { format!("{HOST}{path}") };
+        let url = if url.contains("api-version") { url } else { format!("{url}{}{VERSION}", if url.contains('?') { "&" } else { "?" }) };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.kit.call(method, &url, &[("authorization", &format!("Bearer {token}")), ("content-type", "application/json")], body).await
+    }
+    async fn owner(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.as_(&self.owner, method, path, body).await
+    }
+    fn group(&self, name: &str) -> String {
+        format!("/subscriptions/{}/resourceGroups/{name}", self.subscription)
+    }
+    fn account(&self, group: &str, name: &str) -> String {
+        format!("{}/providers/Microsoft.Storage/storageAccounts/{name}", self.group(group))
+    }
+    async fn put_group(&self, name: &str) {
+        let answer = self.owner("PUT", &self.group(name), json!({"location": "francecentral"})).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    /// Follows `Location` to the end.
+    async fn poll(&self, answer: &Answer) -> Answer {
+        assert_eq!(answer.status, 202, "{}", answer.text());
+        assert_eq!(answer.header("retry-after"), "1");
+        for _ in 0..2_000 {
+            let next = self.owner("GET", answer.header("location"), Value::Null).await;
+            if next.status != 202 {
+                return next;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        panic!("the operation does not end");
+    }
+    async fn put_account(&self, group: &str, name: &str) -> Answer {
+        let body = json!({"location": "francecentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+        let answer = self.owner("PUT", &self.account(group, name), body).await;
+        self.poll(&answer).await
+    }
+    async fn audit(self) {
+        let World { kit, worker, tenant, .. } = self;
+        if let Some(worker) = worker {
+            worker.stop().await;
+        }
+        kit.audit(Some(tenant)).await;
+    }
+}
+
+fn code(answer: &Answer) -> String {
+    answer.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn groups_are_put_read_listed_and_deleted() {
+    let w = world(1).await;
+    w.put_group("Rg1").await;
+    let again = w.owner("PUT", &w.group("rg1"), json!({"location": "France Central", "tags": {"a": "b"}})).await;
+    assert_eq!((again.status, again.json()["name"].as_str()), (200, Some("Rg1")));
+    assert_eq!(w.owner("HEAD", &w.group("RG1"), Value::Null).await.status, 204);
+    assert_eq!(w.owner("HEAD", &w.group("none"), Value::Null).await.status, 404);
+    let list = w
+        .owner("GET", &format!("/subscriptions/{}/resourcegroups?$filter=tagName eq 'a'", w.subscription).replace(' ', "%20"), Value::Null)
+        .await;
+    assert_eq!(list.json()["value"].as_array().unwrap().len(), 1);
+    let gone = w.owner("DELETE", &w.group("rg1"), Value::Null).await;
+    assert_eq!(w.poll(&gone).await.status, 200);
+    let answer = w.owner("GET", &w.group("rg1"), Value::Null).await;
+    assert_eq!((answer.status, code(&answer).as_str()), (404, "ResourceGroupNotFound"));
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn bad_input_is_answered_in_arms_words_and_loses_nothing() {
+    let w = world(2).await;
+    w.put_group("g").await;
+    for (method, path, body, status, expected) in [
+        ("PUT", w.group("bad!name"), json!({"location": "francecentral"}), 400, "InvalidResourceGroup"),
+        ("PUT", w.group("h"), json!({"location": "eastus"}), 400, "LocationNotAvailableForResourceGroup"),
+        ("PUT", w.group("h"), json!({}), 400, "LocationRequired"),
+        ("PUT", w.group("g"), json!([1]), 400, "InvalidRequestContent"),
+        ("GET", "/subscriptions/x".to_owned(), Value::Null, 404, "InvalidSubscriptionId"),
+        ("GET", format!("{}/providers/Microsoft.Nothing/things/x", w.group("g")), Value::Null, 404, "InvalidResourceNamespace"),
+        (
+            "PUT",
+            format!("{}/providers/Microsoft.Storage/things/x", w.group("g")),
+            json!({"location": "francecentral"}),
+            404,
+            "InvalidResourceType",
+        ),
+        ("GET", w.account("g", "nothing1"), Value::Null, 404, "ResourceNotFound"),
+        ("PUT", w.account("g", "BAD_NAME"), json!({"location": "francecentral"}), 400, "AccountNameInvalid"),
+        ("GET", format!("{}?api-version=yesterday", w.group("g")), Value::Null, 400, "InvalidApiVersionParameter"),
+        ("GET", format!("{}/providers/Microsoft.Resources/deployments", w.group("g")), Value::Null, 501, "NotImplemented"),
+    ] {
+        let answer = w.owner(method, &path, body).await;
+        assert_eq!((answer.status, code(&answer).as_str()), (status, expected), "{method} {path}: {}", answer.text());
+    }
+    let url = format!("{HOST}{}", w.group("g"));
+    let answer = w.kit.call("GET", &url, &[("authorization", &format!("Bearer {}", w.owner))], "").await;
+    assert_eq!(code(&answer), "MissingApiVersionParameter");
+    let answer = w.kit.call("GET", &format!("{url}?{VERSION}"), &[], "").await;
+    assert_eq!(answer.status, 401);
+    assert!(answer.header("www-authenticate").starts_with("Bearer authorization_uri="));
+    assert_eq!(w.owner("GET", &w.group("g"), Value::Null).await.status, 200);
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn an_account_is_a_long_operation_and_deletes_with_its_group() {
+    let w = world(3).await;
+    w.put_group("g").await;
+    let made = w.put_account("g", "acct1").await;
+    assert_eq!(made.status, 200);
+    assert_eq!(made.json()["properties"]["provisioningState"], "Succeeded");
+    let taken = w
+        .owner("PUT", &w.account("g", "acct1"), json!({"location": "francecentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"}))
+        .await;
+    assert_eq!(taken.status, 200, "the same PUT again is the same account: {}", taken.text());
+    w.put_group("h").await;
+    let body = json!({"location": "francecentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    let answer = w.owner("PUT", &w.account("h", "acct1"), body).await;
+    let answer = if answer.status == 202 { w.poll(&answer).await } else { answer };
+    assert_eq!((answer.status, code(&answer).as_str()), (409, "StorageAccountAlreadyTaken"));
+    assert_eq!(w.owner("GET", &w.account("h", "acct1"), Value::Null).await.status, 404, "a failed creation leaves no ruin");
+    let list = w.owner("GET", &format!("/subscriptions/{}/resources", w.subscription), Value::Null).await;
+    assert_eq!(list.json()["value"].as_array().unwrap().len(), 1);
+    let gone = w.owner("DELETE", &w.group("g"), Value::Null).await;
+    assert_eq!(w.poll(&gone).await.status, 200);
+    // its name is free again, and what is made under it starts empty
+    assert_eq!(w.put_account("h", "acct1").await.status, 200);
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn roles_are_granted_checked_and_taken_away() {
+    let w = world(4).await;
+    w.put_group("g").await;
+    w.put_group("other").await;
+    let is_client = |fact: &trust::Fact| match fact {
+        trust::Fact::Principal(p) if p.kind == PrincipalKind::ServicePrincipal && p.display_name == "client" => Some(p.object),
+        _ => None,
+    };
+    let client = w.kit.trust.facts(|f| f.scan("principal/").find_map(is_client)).unwrap();
+    let token = format!("{}/{client}", w.tenant);
+    let refused = w.as_(&token, "GET", &w.group("g"), Value::Null).await;
+    assert_eq!((refused.status, code(&refused).as_str()), (403, "AuthorizationFailed"));
+    let missing = w.as_(&token, "GET", &w.group("nothing"), Value::Null).await;
+    assert_eq!(missing.status, 403, "what one may not see, exists no more than what is not there");
+    let role = "acdd72a7-3385-48ef-bd42-f606fba81ae7";
+    let assignment = format!("{}/providers/Microsoft.Authorization/roleAssignments/11111111-2222-3333-4444-555555555555", w.group("g"));
+    let body = json!({"properties": {"principalId": client.to_string(), "roleDefinitionId": format!("/subscriptions/{}/providers/Microsoft.Authorization/roleDefinitions/{role}", w.subscription)}});
+    let no = w.as_(&token, "PUT", &assignment, body.clone()).await;
+    assert_eq!(code(&no), "AuthorizationFailed", "nobody grants himself a role");
+    assert_eq!(w.owner("PUT", &assignment, body.clone()).await.status, 201);
+    assert_eq!(w.owner("PUT", &assignment, body.clone()).await.status, 200);
+    let twin = assignment.replace("11111111", "99999999");
+    assert_eq!(code(&w.owner("PUT", &twin, body).await), "RoleAssignmentExists");
+    assert_eq!(w.as_(&token, "GET", &w.group("g"), Value::Null).await.status, 200);
+    assert_eq!(w.as_(&token, "GET", &w.group("other"), Value::Null).await.status, 403);
+    assert_eq!(w.as_(&token, "PUT", &w.group("g"), json!({"location": "francecentral"})).await.status, 403, "a reader does not write");
+    let list = w.as_(&token, "GET", &format!("/subscriptions/{}/resourceGroups", w.subscription), Value::Null).await;
+    assert_eq!(list.json()["value"].as_array().unwrap().len(), 1, "a list shows what may be read");
+    assert_eq!(w.owner("DELETE", &assignment, Value::Null).await.status, 200);
+    assert_eq!(w.owner("DELETE", &assignment, Value::Null).await.status, 204);
+    assert_eq!(w.as_(&token, "GET", &w.group("g"), Value::Null).await.status, 403);
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn roles_at_a_deleted_group_do_not_come_back_with_its_name() {
+    let w = world(5).await;
+    w.put_group("g").await;
+    let admin = w.owner.split('/').next_back().unwrap().to_owned();
+    let assignment = format!("{}/providers/Microsoft.Authorization/roleAssignments/11111111-2222-3333-4444-555555555555", w.group("g"));
+    let body = json!({"properties": {"principalId": admin, "roleDefinitionId": "acdd72a7-3385-48ef-bd42-f606fba81ae7"}});
+    assert_eq!(w.owner("PUT", &assignment, body).await.status, 201);
+    let gone = w.owner("DELETE", &w.group("g"), Value::Null).await;
+    assert_eq!(w.poll(&gone).await.status, 200);
+    w.put_group("g").await;
+    assert_eq!(w.owner("GET", &assignment, Value::Null).await.status, 404);
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn another_tenant_learns_nothing() {
+    let w = world(6).await;
+    w.put_group("g").await;
+    let (other, _, admin, _) = seed(&w.kit, "fabrikam.example").await;
+    let token = format!("{other}/{admin}");
+    let there = w.as_(&token, "GET", &w.group("g"), Value::Null).await;
+    let not_there = w.as_(&token, "GET", &w.group("nothing"), Value::Null).await;
+    assert_eq!((there.status, not_there.status), (404, 404));
+    assert_eq!(code(&there), code(&not_there));
+    let list = w.as_(&token, "GET", "/subscriptions", Value::Null).await;
+    assert!(!list.text().contains(&w.subscription.to_string()));
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn an_operation_goes_on_after_a_crash() {
+    let kv = store::open_memory().unwrap();
+    let blobs: Arc<dyn store::Blobs> = Arc::new(testkit::MemoryBlobs::new(base::SiteName::new("paris-1").unwrap()));
+    let (first, _arm) = setup(7);
+    let kit = Kit::start(first.on(kv.clone(), blobs.clone())).await;
+    let (tenant, subscription, admin, _) = seed(&kit, "contoso.example").await;
+    // no worker runs: what is asked for waits, as after a crash
+    let w = World { kit, worker: None, tenant, subscription, owner: format!("{tenant}/{admin}") };
+    w.put_group("g").await;
+    let body = json!({"location": "francecentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    let accepted = w.owner("PUT", &w.account("g", "acct7"), body.clone()).await;
+    assert_eq!(accepted.status, 202);
+    assert_eq!(w.owner("GET", accepted.header("location"), Value::Null).await.status, 202);
+    let again = w.owner("PUT", &w.account("g", "acct7"), body).await;
+    assert_eq!(again.header("location"), accepted.header("location"), "the same wish is the same operation");
+    let owner = w.owner.clone();
+    w.kit.crash();
+    let (second, arm) = setup(8);
+    let kit = Kit::start(second.on(kv, blobs)).await;
+    let worker = Some(arm.start(kit.trust.clone(), kit.urls.clone()).await.unwrap());
+    let w = World { kit, worker, tenant, subscription, owner };
+    let done = w.poll(&accepted).await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert_eq!(done.json()["properties"]["provisioningState"], "Succeeded");
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn lists_page_and_filter() {
+    let w = world(9).await;
+    for i in 0..5 {
+        w.put_group(&format!("g{i}")).await;
+    }
+    let mut names = Vec::new();
+    let mut next = format!("/subscriptions/{}/resourceGroups?$top=2", w.subscription);
+    loop {
+        let page = w.owner("GET", &next, Value::Null).await.json();
+        names.extend(page["value"].as_array().unwrap().iter().map(|g| g["name"].as_str().unwrap().to_owned()));
+        match page["nextLink"].as_str() {
+            Some(link) => next = link.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(names, ["g0", "g1", "g2", "g3", "g4"]);
+    w.audit().await;
+}
