@@ -310,7 +310,8 @@ async fn status(region: &Region, running: bool) -> Result<Vec<u8>> {
     let status = region.trust.status().await;
     let sites: Vec<_> =
         status.places.iter().map(|p| json!({ "site": p.site, "country": p.country, "nuts": p.nuts, "address": p.address })).collect();
-    let services: Vec<&str> = if running { crate::services::Services::new().all.iter().map(|s| s.namespace()).collect() } else { Vec::new() };
+    let services: Vec<&str> =
+        if running { crate::services::Services::new().all.iter().map(|s| s.namespace()).collect() } else { Vec::new() };
     let mut wrong: Vec<String> = Vec::new();
     if !status.cosigned {
         wrong.push(phrase!(

@@ -30,7 +30,14 @@ pub struct Folder(PathBuf);
 
 /// While this lives no other process opens the region.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code, reason = "held, not used: closing the file gives the lock back")] File);
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // closing is not enough: a process that is being started at this instant still holds a copy of the handle
+        let _ = self.0.unlock();
+    }
+}
 
 impl Folder {
     /// The folder, made if it is not there. Error: it holds something that is not a region's; it can't be made.

@@ -18,11 +18,11 @@ pub async fn run(data: &Path, tenant: Option<&str>, replace_trust: bool) -> Resu
     let (client, client_id) = credentials::need(&folder, tenant)?;
     let url = env::ready(&folder)?.management;
 
+    let az = Az { variables };
+    let verb = if az.succeeds(&["cloud", "show", "--name", CLOUD])? { "update" } else { "register" };
     let trust = control::ask(&folder, Verb::Trust { tenant: Some(client.tenant) }).await?;
     keep_trust(&trust, replace_trust)?;
 
-    let az = Az { variables };
-    let verb = if az.succeeds(&["cloud", "show", "--name", CLOUD])? { "update" } else { "register" };
     az.run(&["cloud", verb, "--name", CLOUD, "--endpoint-resource-manager", &url], None)?;
     az.run(&["cloud", "set", "--name", CLOUD], None)?;
     // a file, not an argument: arguments are shown to every user of the machine
@@ -56,7 +56,10 @@ impl Az {
         let mut command = Command::new("az");
         command.args(arguments).stdin(Stdio::null());
         for (name, value) in &self.variables {
-            command.env(name, value);
+            // a profile that the person chose stays theirs
+            if *name != "AZURE_CONFIG_DIR" || std::env::var_os(name).is_none_or(|v| v.is_empty()) {
+                command.env(name, value);
+            }
         }
         command
     }

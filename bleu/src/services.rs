@@ -20,11 +20,7 @@ pub struct Services {
 
 impl Services {
     pub fn new() -> Services {
-        let mut all: Vec<Arc<dyn Service>> = vec![
-            Arc::new(record_log::RecordLog),
-            Arc::new(identity::Graph),
-            Arc::new(storage::Storage),
-        ];
+        let mut all: Vec<Arc<dyn Service>> = vec![Arc::new(record_log::RecordLog), Arc::new(identity::Graph), Arc::new(storage::Storage)];
         let arm = Arm::new(all.iter().flat_map(|s| s.kinds()).collect());
         all.push(arm.clone());
         // it gives tokens for all the others

@@ -6,8 +6,8 @@
 use crate::credentials::{self, Client};
 use crate::folder::{Folder, read_small, write_public};
 use crate::region::Region;
-use crate::settings::{Asked, Settings};
 use crate::services::Services;
+use crate::settings::{Asked, Settings};
 use crate::{control, phrase, services, text, ui};
 use anyhow::{Context, Result};
 use base::{Clock, OsChance, Stored, SubscriptionId, SystemClock, TenantId, Timestamp};
@@ -83,7 +83,14 @@ pub async fn run(options: Options) -> Result<()> {
 }
 
 /// Puts listeners before an open region, and takes them away at `stop`.
-async fn serve(region: &Arc<Region>, options: &Options, at: SocketAddr, began: Instant, waiting: ProgressBar, stop: impl Future<Output = ()>) -> Result<()> {
+async fn serve(
+    region: &Arc<Region>,
+    options: &Options,
+    at: SocketAddr,
+    began: Instant,
+    waiting: ProgressBar,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
     // with port 0 the port is known once bound, and advertised from then on
     let port = if at.port() == 0 { free_port(at)? } else { at.port() };
     let at = SocketAddr::new(at.ip(), port);

@@ -14,8 +14,9 @@ fn bleu(arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("BLEU_DATA")
         .env_remove("BLEU_LISTEN")
+        .env_remove("AZURE_CONFIG_DIR")
         .env("LC_ALL", "C")
-        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env("XDG_CONFIG_HOME", "/proc/nowhere")
         .stdin(Stdio::null());
     command
 }
@@ -230,7 +231,7 @@ fn env_is_exactly_what_programs_rely_on() {
     for file in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"] {
         assert!(std::fs::read_to_string(value(file)).unwrap().starts_with("-----BEGIN CERTIFICATE-----"), "{file}");
     }
-    let no_az = bleu(&["login", "--data", data]).env("PATH", "/nonexistent").output().unwrap();
+    let no_az = bleu(&["login", "--data", data]).env("PATH", "/proc/nowhere").output().unwrap();
     assert!(code(&no_az) == 1 && err(&no_az).contains("azure-cli"), "{}", err(&no_az));
     assert!(region.stop().success());
 }
@@ -256,7 +257,7 @@ fn what_stands_in_the_way_is_named() {
     let region = Region::start(data, &["--no-witness"]);
     refused(&["up", "--data", data, "--listen", "127.0.0.1:0"], &[&region.child.id().to_string(), "--data"]);
     assert!(region.stop().success());
-    refused(&["up", "--data", data, "--listen", "127.0.0.1:0", "--ready-file", "/nonexistent/ready"], &["/nonexistent/ready"]);
+    refused(&["up", "--data", data, "--listen", "127.0.0.1:0", "--ready-file", "/proc/nowhere/ready"], &["/proc/nowhere/ready"]);
     let reopened = Region::start(data, &["--no-witness"]);
     let followed = out(&run(&["record", "follow", "--once", "--from", "0", "--data", data]));
     assert!(!followed.contains("Batch lost"), "a start that failed was closed in good order: {followed}");
