@@ -427,14 +427,16 @@ fn wrong_key() -> Error {
 /// a blob and listing a container), so the letters are held against the call itself.
 fn granted(head: &Head, sas: &auth::Sas) -> Vec<&'static str> {
     use auth::Level::{Container, Object, Service};
-    let (method, comp) = (&head.method, head.query.get("comp").unwrap_or(""));
+    // folded, as the table matches it: "comp=ACL" is no other call than "comp=acl"
+    let (method, comp) = (&head.method, head.query.get("comp").unwrap_or("").to_ascii_lowercase());
+    let (comp, restype) = (comp.as_str(), head.query.get("restype").unwrap_or(""));
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let level = match (head.params.has("blob"), head.params.has("container")) {
         (true, _) => Object,
         (_, true) => Container,
         _ => Service,
     };
-    if head.query.get("restype") == Some("account") {
+    if restype.eq_ignore_ascii_case("account") {
         // "Get Account Information" goes with any signature on the account
         let any = matches!(sas.reach, auth::Reach::Account { .. });
         return if any { vec![SERVICE_READ, CONTAINERS_READ, BLOBS_READ] } else { Vec::new() };
