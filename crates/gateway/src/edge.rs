@@ -10,6 +10,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
@@ -120,8 +121,11 @@ async fn serve(
     let limits = gateway.0.limits;
     let _ = stream.set_nodelay(true);
     let inner = gateway.0.clone();
+    let began = Arc::new(AtomicBool::new(false));
+    let mark = began.clone();
     let service = service_fn(move |request| {
         let (inner, requests) = (inner.clone(), requests.clone());
+        mark.store(true, Ordering::Relaxed);
         async move {
             // waits rather than refuses: the client's own time-out decides
             let _turn = requests.acquire_owned().await;
@@ -143,18 +147,55 @@ async fn serve(
         .keep_alive_interval(Some(Duration::from_secs(limits.idle_s)))
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
+    let silent = silence(&began, Duration::from_secs(limits.head_s));
     let served = match tls {
-        None => watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await,
+        None => {
+            let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+            unless(silent, connection).await
+        }
         Some(tls) => {
             let handshake = tokio::time::timeout(Duration::from_secs(limits.handshake_s), tls.0.accept(stream)).await;
             let Ok(Ok(stream)) = handshake else {
                 gateway.0.trust.stranger("edge", "HandshakeFailed", Some(peer.ip()));
                 return;
             };
-            watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned()).await
+            let connection = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+            unless(silent, connection).await
         }
     };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended badly");
+    match served {
+        None => gateway.0.trust.stranger("edge", "NoRequest", Some(peer.ip())),
+        Some(Err(error)) => tracing::debug!(%error, "a connection ended badly"),
+        Some(Ok(())) => {}
+    }
+}
+
+/// Ends when no request began in time. From the first one on, the time-outs of heads and bodies do it.
+async fn silence(began: &AtomicBool, time: Duration) {
+    tokio::time::sleep(time).await;
+    if began.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The connection's end; `None` where `silent` ends before it. Until the first head is complete nobody else keeps time:
+/// hyper waits for ever for the bytes that tell HTTP/1 from HTTP/2, and places are few.
+async fn unless<T>(silent: impl Future<Output = ()>, connection: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        ended = connection => Some(ended),
+        () = silent => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_without_a_request_ends_and_one_with_a_request_does_not() {
+        for (began, answered) in [(false, Duration::MAX), (true, Duration::from_millis(20))] {
+            let ended = unless(silence(&AtomicBool::new(began), Duration::ZERO), tokio::time::sleep(answered)).await;
+            assert_eq!(ended.is_some(), began);
+        }
     }
 }
