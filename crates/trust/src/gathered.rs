@@ -106,8 +106,12 @@ fn pack(verb: &catalogue::Verb, owner: Option<TenantId>, resource: &ResourceId, 
     let mut current: Option<(Event, usize)> = None;
     for (key, count) in lines {
         let size = key.detail.len() + key.code.len() + 64;
+        // names are a tenant's to choose: long ones must not make an entry that the store does not take
+        let who_bytes = key.who.name.as_ref().map_or(0, String::len) + 160;
         if let Some((event, bytes)) = &current
-            && (event.lines.len() >= ENTRY_LINES_MAX || bytes + size > ENTRY_BYTES_MAX || event.others.len() + 1 >= record::OTHERS_MAX)
+            && (event.lines.len() >= ENTRY_LINES_MAX
+                || bytes + size + who_bytes > ENTRY_BYTES_MAX
+                || event.others.len() + 1 >= record::OTHERS_MAX)
         {
             events.extend(current.take().map(|(e, _)| e));
         }
@@ -121,7 +125,7 @@ fn pack(verb: &catalogue::Verb, owner: Option<TenantId>, resource: &ResourceId, 
             });
             at as u16 + 1
         };
-        *bytes += size + if index == 0 { 0 } else { 128 };
+        *bytes += size + if index == 0 { 0 } else { who_bytes };
         let outcome = count.outcome.as_ref().map_or_else(record::Outcome::unfinished, journal::outcome_of);
         event.lines.push(Line {
             verb: key.verb.to_owned(),
@@ -158,4 +162,45 @@ fn tally(strangers: HashMap<(&'static str, String, String), u64>, events: &mut V
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // a panic while counting leaves the counts usable
     mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::SeededChance;
+
+    /// One entry that the store refuses would take everybody's with it.
+    #[test]
+    fn no_entry_is_larger_than_a_row_whatever_names_callers_have() {
+        let (chance, gathered) = (SeededChance::new(1), Gathered::default());
+        let tenant = TenantId::random(&chance);
+        for detail in 0..4 {
+            for _ in 0..300 {
+                let ask = Ask {
+                    caller: crate::Caller::Principal(crate::Principal {
+                        tenant,
+                        object: base::ObjectId::random(&chance),
+                        app: base::AppId::random(&chance),
+                        kind: crate::PrincipalKind::ServicePrincipal,
+                        name: "é".repeat(1_024),
+                    }),
+                    verb: "Get Blob",
+                    actions: Vec::new(),
+                    data: true,
+                    target: ResourceId::tenant(tenant),
+                    scope: ResourceId::tenant(tenant),
+                    detail: "d".repeat(detail * 1_500),
+                    weight: crate::Weight::Batched,
+                    origin: crate::Origin { request: base::RequestId::random(&chance), peer: None, client_request: None, user_agent: None },
+                };
+                gathered.add(&ask, Some(tenant), &Outcome::done(200));
+            }
+        }
+        let events = gathered.take();
+        assert_eq!(events.iter().flat_map(|e| &e.lines).map(|l| l.count).sum::<u64>(), 1_200);
+        for event in events {
+            let bytes = event.encode().unwrap().len();
+            assert!(bytes < store::VALUE_BYTES_MAX - 1_024, "{bytes} bytes with {} others", event.others.len());
+        }
+    }
 }
