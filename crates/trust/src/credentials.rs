@@ -14,6 +14,8 @@ use store::KeyRange;
 
 /// Argon2id computations at once: each takes 19 MiB and about 20 ms of a core.
 pub(crate) const ARGON2_AT_ONCE: usize = 4;
+/// Locks that keep the attempts of one holder apart; holders share them by id.
+pub(crate) const ATTEMPT_LOCKS: usize = 256;
 /// Wrong passwords in a row before a holder is locked out.
 const WRONG_MAX: u32 = 10;
 /// The first lock-out; it doubles up to an hour.
@@ -174,8 +176,13 @@ impl Credentials<'_> {
     /// holder out for a minute, doubling; the count survives a restart.
     pub async fn check_secret(&self, tenant: TenantId, holder: ObjectId, presented: SecretBytes) -> Result<Result<String, Denied>> {
         let inner = self.trust.inner();
-        let now = inner.clock.now();
         let Some((space, key)) = self.tenant_space(tenant)? else { return Ok(Err(Denied::Nothing)) };
+        // one at a time for each holder: attempts side by side would each read the same count, and guess without end
+        let _alone = match holder.0.is_nil() {
+            true => None,
+            false => Some(inner.attempts[(holder.0.as_u128() % inner.attempts.len() as u128) as usize].lock().await),
+        };
+        let now = inner.clock.now();
         let attempts_row = layout::credential(space, &format!("attempts/{holder}"), "");
         let mut attempts = match inner.kv.get(&attempts_row).await? {
             Some((_, sealed)) => base::decode::<Attempts>(&open_record(&key, &attempts_row, &sealed)?)?,

@@ -73,11 +73,14 @@ pub(crate) struct Inner {
     gathered: gathered::Gathered,
     /// Acts whose permit was dropped: their closing entries are written by the next turn of the scribe.
     unfinished: Mutex<Vec<(Event, EntryId)>>,
+    /// What a flush took and could not write: the next one begins with it.
+    kept: Mutex<Vec<Waiting>>,
     sequencer: tokio::sync::Mutex<sequencer::Sequencer>,
     /// The outbox number up to which entries have their log index.
     indexed: watch::Sender<u64>,
     wake: Notify,
     argon2: Semaphore,
+    attempts: Vec<tokio::sync::Mutex<()>>,
     token_key: SigningKey,
     tickets: SealKey,
     log_signer: NoteSigner,
@@ -91,6 +94,12 @@ pub(crate) struct Inner {
     started: std::sync::atomic::AtomicU64,
     swept: std::sync::atomic::AtomicBool,
 }
+
+/// Entries kept after a failed flush; then whoever reads waits for one that succeeds.
+const KEPT_MAX: usize = 1_000;
+
+/// An entry on its way to the outbox.
+type Waiting = (Event, record::Weight, Phase, Option<EntryId>);
 
 /// Prepared account keys, emptied whenever a credential changes.
 #[derive(Default)]
@@ -225,7 +234,8 @@ impl Trust {
 
     /// Adds a line to the next batched entry; waits for a flush when too many wait.
     pub(crate) async fn gather(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) -> Result<()> {
-        if self.0.gathered.is_full() {
+        // nothing more is answered while what was answered can't be written
+        if self.0.gathered.is_full() || lock(&self.0.kept).len() >= KEPT_MAX {
             self.0.flush().await?;
         }
         self.gather_now(ask, owner, outcome);
@@ -300,8 +310,14 @@ impl Inner {
     }
 
     /// Appends entries, in order, in as few commits as the store's limits allow.
-    async fn append_all(&self, entries: &[(Event, record::Weight, Phase, Option<EntryId>)]) -> Result<Vec<EntryId>> {
+    async fn append_all(&self, entries: &[Waiting]) -> Result<Vec<EntryId>> {
         let mut ids = Vec::with_capacity(entries.len());
+        self.append_each(entries, &mut ids).await?;
+        Ok(ids)
+    }
+
+    /// As `append_all`; after an error, `ids` are those of the first entries, which are durable.
+    async fn append_each(&self, entries: &[Waiting], ids: &mut Vec<EntryId>) -> Result<()> {
         let mut ops: Vec<Op> = Vec::new();
         let mut bytes = 0;
         for (event, weight, phase, opens) in entries {
@@ -319,7 +335,7 @@ impl Inner {
         if !ops.is_empty() {
             ids.extend(self.append_ops(ops).await?);
         }
-        Ok(ids)
+        Ok(())
     }
 
     async fn append_ops(&self, ops: Vec<Op>) -> Result<Vec<EntryId>> {
@@ -332,11 +348,12 @@ impl Inner {
         Ok(done.appended.into_iter().map(|number| EntryId { shard: layout::SHARD, number }).collect())
     }
 
-    /// Writes what was gathered and the closings of dropped permits.
+    /// Writes what was gathered and the closings of dropped permits. What can't be written now is kept for the next
+    /// time: the acts are done and answered, and a full disk must not take them out of the record.
     async fn flush(&self) -> Result<()> {
-        let unfinished = std::mem::take(&mut *self.unfinished.lock().unwrap_or_else(|e| e.into_inner()));
-        let mut entries: Vec<_> =
-            unfinished.iter().map(|(event, opened)| (event.clone(), record::Weight::Before, Phase::Close, Some(*opened))).collect();
+        let mut entries: Vec<Waiting> = std::mem::take(&mut *lock(&self.kept));
+        let unfinished = std::mem::take(&mut *lock(&self.unfinished));
+        entries.extend(unfinished.into_iter().map(|(event, opened)| (event, record::Weight::Before, Phase::Close, Some(opened))));
         entries.extend(self.gathered.take().into_iter().map(|event| {
             let weight = if event.verb == record::catalogue::STRANGERS.name { record::Weight::Tally } else { record::Weight::Batched };
             (event, weight, Phase::Whole, None)
@@ -344,8 +361,17 @@ impl Inner {
         if entries.is_empty() {
             return Ok(());
         }
-        self.append_all(&entries).await.map(drop)
+        let mut ids = Vec::new();
+        let done = self.append_each(&entries, &mut ids).await;
+        if done.is_err() {
+            lock(&self.kept).extend(entries.drain(ids.len()..));
+        }
+        done
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// The /24 or /48 a request came from: enough to see an attack, too little to follow a person.

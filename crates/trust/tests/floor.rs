@@ -351,3 +351,71 @@ async fn a_read_is_closed_before_its_last_part_is_given_away() {
     assert_eq!(lines.iter().map(|l| l.bytes).sum::<u64>(), 16);
     assert!(lines.iter().all(|l| l.outcome.ended == record::Ended::Done), "{lines:?}");
 }
+
+#[tokio::test]
+async fn guesses_side_by_side_are_counted_one_by_one() {
+    let (kit, tenant, anna) = region(60).await;
+    let secret = |text: &str| crypto::SecretBytes::from(text.to_owned());
+    let credential = trust::Credential::password(&*kit.trust.chance(), &secret("right"), kit.now(), None, 0).unwrap();
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+    p.commit(Batch::new().set_credential(&anna.object.to_string(), "password", credential), Outcome::done(200)).await.unwrap();
+    let guesses = (0..30).map(|i| {
+        let (trust, guess) = (kit.trust.clone(), secret(&format!("wrong {i}")));
+        async move { trust.credentials().check_secret(tenant, anna.object, guess).await.unwrap().unwrap_err() }
+    });
+    let answers = futures::future::join_all(guesses).await;
+    assert_eq!(answers.iter().filter(|a| **a == trust::Denied::Wrong).count(), 10, "{answers:?}");
+    kit.stop().await;
+}
+
+/// A store whose commits can be made to fail.
+struct Sulking {
+    kv: std::sync::Arc<dyn store::Kv>,
+    sulks: std::sync::atomic::AtomicBool,
+}
+
+impl store::Kv for Sulking {
+    fn get<'a>(&'a self, key: &'a [u8]) -> base::Fut<'a, base::Result<Option<(store::Version, Bytes)>>> {
+        self.kv.get(key)
+    }
+    fn scan<'a>(&'a self, range: store::KeyRange, limit: usize, reverse: bool) -> base::Fut<'a, base::Result<store::Page>> {
+        self.kv.scan(range, limit, reverse)
+    }
+    fn commit(&self, commit: store::Commit) -> base::Fut<'_, Result<store::Committed, store::CommitError>> {
+        if self.sulks.load(std::sync::atomic::Ordering::Relaxed) {
+            return Box::pin(async { Err(store::CommitError::Full) });
+        }
+        self.kv.commit(commit)
+    }
+    fn resolve(&self, shard: base::Shard, idem: u128) -> base::Fut<'_, Result<Option<store::Committed>, store::CommitError>> {
+        self.kv.resolve(shard, idem)
+    }
+    fn head(&self, shard: base::Shard) -> base::Fut<'_, Result<store::Head, store::CommitError>> {
+        self.kv.head(shard)
+    }
+    fn close(&self) -> base::Fut<'_, base::Result<()>> {
+        self.kv.close()
+    }
+}
+
+#[tokio::test]
+async fn reads_answered_before_the_store_failed_are_recorded_once_it_is_back() {
+    let setup = Setup::new(61);
+    let kv = std::sync::Arc::new(Sulking { kv: setup.kv.clone(), sulks: false.into() });
+    let blobs = setup.blobs.clone();
+    let kit = Kit::start(setup.on(kv.clone(), blobs)).await;
+    let tenant = add_tenant(&kit).await;
+    let chance = kit.trust.chance();
+    let (object, app) = (ObjectId::random(&*chance), base::AppId::random(&*chance));
+    let anna = Principal { tenant, object, app, kind: PrincipalKind::User, name: "anna".into() };
+    kit.trust.turn().await.unwrap();
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
+    kv.sulks.store(true, std::sync::atomic::Ordering::Relaxed);
+    p.close(Outcome::done(200)).await.unwrap();
+    assert!(kit.trust.turn().await.is_err());
+    kv.sulks.store(false, std::sync::atomic::Ordering::Relaxed);
+    kit.trust.turn().await.unwrap();
+    let report = kit.audit(Some(tenant)).await;
+    assert!(format!("{report:?}").contains("anna"), "{report:?}");
+    kit.stop().await;
+}
