@@ -130,8 +130,9 @@ impl Sequencer {
         }
         let old_edge = Appender::edge_paths(self.head.size);
         let appended = self.appender.append(&entries)?;
-        // partial files of the old edge are replaced by longer ones
-        ops.extend(old_edge.into_iter().map(|path| Op::Delete(layout::tile(&path))));
+        // partial files of the old edge are replaced by longer ones; a level that did not grow keeps its own
+        let new_edge = Appender::edge_paths(head.size);
+        ops.extend(old_edge.into_iter().filter(|path| !new_edge.contains(path)).map(|path| Op::Delete(layout::tile(&path))));
         ops.extend(appended.files.into_iter().map(|(path, content)| Op::Put(layout::tile(&path), content.into())));
         head.root = appended.root.0;
         ops.push(Op::Put(layout::head("log"), base::encode(&head).into()));

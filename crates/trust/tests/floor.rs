@@ -419,3 +419,26 @@ async fn reads_answered_before_the_store_failed_are_recorded_once_it_is_back() {
     assert!(format!("{report:?}").contains("anna"), "{report:?}");
     kit.stop().await;
 }
+
+/// A level of the tree that does not grow in a run keeps its part: witnesses' proofs and the next start need it.
+#[tokio::test]
+async fn a_log_of_many_tiles_keeps_its_edge() {
+    let setup = Setup::new(62);
+    let (kv, blobs) = (setup.kv.clone(), setup.blobs.clone());
+    let mut kit = Kit::start(setup).await;
+    let tenant = add_tenant(&kit).await;
+    for start in 0..7 {
+        let near = kit.region("test");
+        for number in 0..100 {
+            let name = format!("{start}-{number}");
+            let target = ResourceId::tenant(tenant);
+            let p: Permit<Write> = near.permit("Write", &["bleu.test/write"], false, &target, Weight::With, "").await.unwrap();
+            p.commit(Batch::new().put(TABLE, &name, &thing(&name)), Outcome::done(201)).await.unwrap();
+        }
+        kit.trust.turn().await.unwrap();
+        kit.audit(Some(tenant)).await;
+        kit.crash();
+        kit = Kit::start(Setup::new(63 + start).on(kv.clone(), blobs.clone())).await;
+    }
+    kit.stop().await;
+}
