@@ -8,6 +8,8 @@ new_profile forms
 as_principal "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET"
 check "secret: who is signed in" "$AZURE_CLIENT_ID servicePrincipal" "$(az account show --query '[user.name, user.type]' -o tsv | tr '\t\n' '  ' | xargs)"
 check "secret: the subscription" "$subscription" "$(az account show --query id -o tsv)"
+# a profile of its own: in one that holds a good token, az answers from it and asks nobody
+new_profile strangers
 refused "secret: a wrong one" AADSTS7000215 as_principal "$AZURE_CLIENT_ID" not-the-secret
 refused "secret: an unknown program" AADSTS700016 as_principal 11111111-2222-4333-8444-555555555555 not-the-secret
 
@@ -27,6 +29,7 @@ az login --service-principal --username "$program" --certificate "$pem" --tenant
 check "certificate: who is signed in" "$program" "$(az account show --query user.name -o tsv)"
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout other.pem -out other.crt 2> other.log
 cat other.crt >> other.pem
+new_profile forger
 refused "certificate: a stranger's" AADSTS az login --service-principal --username "$program" --certificate other.pem --tenant "$tenant" --allow-no-subscriptions
 
 # ── a person on another device: the page without a browser, as a text browser would send it
@@ -43,8 +46,10 @@ device_login() {
         [ $tries -lt 300 ] || die "device code: none was shown: $(cat device.err)"
         kill -0 $waiting 2> /dev/null || die "device code: az ended: $(cat device.err)"
         sleep 0.1
-        url=$(sed -n 's/.*open the page \([^ ]*\) and enter.*/\1/p' device.err)
-        code=$(sed -n 's/.*the code \([^ ]*\) to authenticate.*/\1/p' device.err)
+        # one look: the line may still be being written
+        cp device.err device.seen
+        url=$(sed -n 's/.*open the page \([^ ]*\) and enter.*/\1/p' device.seen)
+        code=$(sed -n 's/.*the code \([^ ]*\) to authenticate.*/\1/p' device.seen)
     done
     page --data-urlencode "user_code=$code" --data action=code "$url" > form.html
     page --data-urlencode "flow=$(field flow form.html)" --data-urlencode "username=$BLEU_ADMIN" \
@@ -88,9 +93,12 @@ new_profile aad --endpoint-active-directory "$(ready login)"
 as_principal "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET"
 check "AAD form: the subscription" "$subscription" "$(az account show --query id -o tsv)"
 contains "AAD form: the groups answer" "[" "$(az group list -o json)"
+# by device code: for a password in this form, MSAL asks about the realm without the port, and finds nobody there
+device_login --tenant "$tenant"
+check "AAD form: a person by device code" "$BLEU_ADMIN" "$(az account show --query user.name -o tsv)"
+
+new_profile aad-strangers --endpoint-active-directory "$(ready login)"
 refused "AAD form: a wrong secret" AADSTS7000215 as_principal "$AZURE_CLIENT_ID" not-the-secret
-as_administrator
-check "AAD form: a person by password" "$BLEU_ADMIN" "$(az account show --query user.name -o tsv)"
 
 # ── nothing registered: the environment alone
 export AZURE_CONFIG_DIR="$HOME/bare"

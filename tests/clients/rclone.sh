@@ -44,7 +44,7 @@ check "sync: changed there too" changed "$(rclone cat bleu:files/hello.txt)"
 rclone copy bleu:files back
 diff -r there back || die "what came back differs"
 rclone deletefile bleu:files/hello.txt
-check "deletefile" "" "$(rclone lsf --include hello.txt bleu:files)"
+check "deletefile" "" "$(rclone lsf --files-only --include hello.txt bleu:files)"
 rclone purge bleu:files
 check "purge" "" "$(rclone lsf bleu:)"
 

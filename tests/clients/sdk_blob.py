@@ -57,14 +57,14 @@ settings = ContentSettings(
     cache_control="no-store",
     content_md5=bytearray(hashlib.md5(content).digest()),
 )
-first = blob.upload_blob(content, content_settings=settings, metadata={"Kind": "test"}, validate_content=True)
+first = blob.upload_blob(content, content_settings=settings, metadata={"kind": "test"}, validate_content=True)
 check("put: the answer's MD5", hashlib.md5(content).digest(), bytes(first["content_md5"]))
 seen = blob.get_blob_properties()
 check("put: length and type", (70_001, "BlockBlob"), (seen.size, str(seen.blob_type.value)))
 check("put: settings", ("application/x-thing", "fr", "no-store"),
       (seen.content_settings.content_type, seen.content_settings.content_language, seen.content_settings.cache_control))
 check("put: MD5 is kept", hashlib.md5(content).digest(), bytes(seen.content_settings.content_md5))
-check("put: metadata", {"Kind": "test"}, dict(seen.metadata))
+check("put: metadata", {"kind": "test"}, dict(seen.metadata))
 check("put: read back, checked by the client", content, blob.download_blob(validate_content=True).readall())
 check("put: the same by host name", content, by_host.get_blob_client("box", "été/naïve file.bin").download_blob().readall())
 check("put: of no bytes", 0, box.upload_blob("empty", b"").get_blob_properties().size)

@@ -64,7 +64,11 @@ check("token: for this program", os.environ["AZURE_CLIENT_ID"], claims["appid"])
 # data: no role, no data; then the role, then data
 blobs = BlobServiceClient(account.primary_endpoints.blob, credential)
 data = blobs.get_container_client("data")
-refused("data: no role, no data", "AuthorizationPermissionMismatch", data.create_container)
+# an owner holds the management action for containers, as in Azure, but nothing that reaches what is in them
+data.create_container()
+refused("data: no role, nothing written", "AuthorizationPermissionMismatch", lambda: data.upload_blob("hello.txt", b"bonjour"))
+refused("data: no role, nothing listed", "AuthorizationPermissionMismatch", lambda: list(data.list_blobs()))
+refused("data: no role, nothing read", "AuthorizationPermissionMismatch", lambda: data.download_blob("hello.txt"))
 definitions = list(roles.role_definitions.list(f"/subscriptions/{SUBSCRIPTION}", filter="roleName eq 'Storage Blob Data Contributor'"))
 check("role: found by name, with Azure's id", [DATA_CONTRIBUTOR], [each.name for each in definitions])
 grant = {"properties": {"roleDefinitionId": definitions[0].id, "principalId": claims["oid"], "principalType": "ServicePrincipal"}}
@@ -78,7 +82,6 @@ refused(
 )
 found = roles.role_assignments.list_for_scope(account.id, filter=f"principalId eq '{claims['oid']}'")
 check("role: listed", True, name in [each.name for each in found])
-data.create_container()
 data.upload_blob("hello.txt", b"bonjour")
 check("data: read back", b"bonjour", data.download_blob("hello.txt").readall())
 roles.role_assignments.delete(account.id, name)

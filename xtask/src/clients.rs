@@ -31,7 +31,7 @@ const NAMESPACE_PREFIX: &str = "bleu-clients-";
 const SHOWN_LINES_MAX: usize = 120;
 
 /// The stories, in the order in which they run.
-const STORIES: &[&str] = &["az-story.sh", "az-login-forms.sh", "sdk_default_credential.py", "sdk_blob.py", "rclone.sh"];
+const STORIES: &[&str] = &["az-story.sh", "az-two-tenants.sh", "az-login-forms.sh", "sdk_default_credential.py", "sdk_blob.py", "rclone.sh"];
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
@@ -137,7 +137,9 @@ impl Namespace {
         let folder = namespace.resolver_folder();
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("resolv.conf"), "nameserver 127.0.0.1\noptions timeout:2 attempts:2\n")?;
-        fs::write(folder.join("hosts"), "127.0.0.1 localhost\n::1 localhost\n")?;
+        // a client that opens a little server of its own asks for the machine's name: that is not a name outside
+        let machine = fs::read_to_string("/proc/sys/kernel/hostname").context("the machine has no name")?;
+        fs::write(folder.join("hosts"), format!("127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {}\n", machine.trim()))?;
         fs::write(folder.join("nsswitch.conf"), "passwd: files\ngroup: files\nhosts: files dns\n")?;
         must(program("ip").args(["netns", "add", &namespace.name]))?;
         must(program("ip").args(["-n", &namespace.name, "link", "set", "lo", "up"]))?;
