@@ -252,6 +252,10 @@ async fn another_tenant_learns_nothing() {
     let not_there = w.as_(&token, "GET", &w.group("nothing"), Value::Null).await;
     assert_eq!((there.status, not_there.status), (404, 404));
     assert_eq!(code(&there), code(&not_there));
+    assert_eq!(code(&there), "SubscriptionNotFound");
+    let never = w.group("g").replace(&w.subscription.to_string(), "00000000-1111-4222-8333-444444444444");
+    let never_there = w.as_(&token, "GET", &never, Value::Null).await;
+    assert_eq!((never_there.status, code(&never_there).as_str()), (404, "SubscriptionNotFound"));
     let list = w.as_(&token, "GET", "/subscriptions", Value::Null).await;
     assert!(!list.text().contains(&w.subscription.to_string()));
     w.audit().await;

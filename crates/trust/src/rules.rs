@@ -21,7 +21,7 @@ pub trait Rules: Send + Sync + 'static {
 
 /// What nobody above can overrule. `None`: not decided here, ask the [`Rules`].
 pub(crate) fn judge_first(ask: &Ask, facts: &Facts) -> Option<Verdict> {
-    let hidden = || Error::new(Kind::NotFound, "ResourceNotFound", format!("The resource '{}' was not found.", ask.target));
+    let hidden = || hidden(ask);
     let owner = facts.tenant_of(&ask.target);
     match &ask.caller {
         Caller::Anonymous => Some(Verdict::Refuse(Error::new(Kind::Unauthenticated, "AuthenticationFailed", "A credential is needed."))),
@@ -48,6 +48,15 @@ pub(crate) fn judge_first(ask: &Ask, facts: &Facts) -> Option<Verdict> {
             None if ask.target == base::ResourceId::region() => None,
             None => Some(Verdict::Refuse(hidden())),
         },
+    }
+}
+
+/// What another tenant owns and what nobody owns are refused with the same words. Resource Manager's callers learn which
+/// subscription they named, as from Azure.
+fn hidden(ask: &Ask) -> Error {
+    match ask.target.subscription_id() {
+        Some(id) if !ask.data => Error::new(Kind::NotFound, "SubscriptionNotFound", format!("The subscription '{id}' could not be found.")),
+        _ => Error::new(Kind::NotFound, "ResourceNotFound", format!("The resource '{}' was not found.", ask.target)),
     }
 }
 
