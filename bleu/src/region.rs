@@ -50,6 +50,7 @@ impl Region {
             location: settings.location()?,
             domain: settings.domain.clone(),
             witnesses,
+            token_key: None,
         };
         let trust = Trust::open(config).await?;
         if let Some(local) = &local {

@@ -1,1 +1,1 @@
-//! One test binary, later.
+//! The tests of the whole house are one binary: `tests/tests/house/`.

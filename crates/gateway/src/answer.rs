@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use trust::{Ask, Caller, Origin};
 
 /// Verifies a bearer token against the audiences of a door. `identity` supplies it.
@@ -22,7 +23,14 @@ pub type VerifyBearer = Arc<dyn Fn(&Neighbours, &str, &[String]) -> Result<Calle
 /// A request id as the answer shows it, in every dialect.
 const REQUEST_ID: &str = "x-ms-request-id";
 
-pub(crate) async fn answer<B>(inner: Arc<Inner>, request: Request<B>, peer: Option<IpAddr>) -> Response<ResponseBody>
+/// Answers a request. `turn` is its place among the requests at once: kept until the work ends, also when the client has
+/// left.
+pub(crate) async fn answer<B>(
+    inner: Arc<Inner>,
+    request: Request<B>,
+    peer: Option<IpAddr>,
+    turn: Option<OwnedSemaphorePermit>,
+) -> Response<ResponseBody>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -31,7 +39,10 @@ where
     let is_head = head.method == Method::HEAD;
     let request_id = head.origin.request;
     // its own task: a client that leaves does not stop a commit in the middle
-    let task = tokio::spawn(async move { respond(inner, head, body).await });
+    let task = tokio::spawn(async move {
+        let _turn = turn;
+        respond(inner, head, body).await
+    });
     let mut response = task.await.unwrap_or_else(|panic| {
         tracing::error!(request = %request_id, %panic, "a handler panicked");
         plain(StatusCode::INTERNAL_SERVER_ERROR, "The region met an internal error.")
@@ -86,26 +97,36 @@ fn host_name(authority: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// The body as it comes, each part within the idle time.
+/// After its first minute a body must have come at this rate on average: who drips holds a turn that others need.
+const BODY_BYTES_A_SECOND: u64 = 1_024;
+
+/// The body as it comes, each part within the idle time, and all of it at no less than a slow line's rate.
 fn incoming<B>(body: B, idle_s: u64) -> trust::ByteStream
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let frames = Box::pin(BodyStream::new(body));
-    Box::pin(futures::stream::unfold(Some(frames), move |state| async move {
-        let mut frames = state?;
+    let (begun, idle) = (tokio::time::Instant::now(), Duration::from_secs(idle_s));
+    Box::pin(futures::stream::unfold(Some((frames, 0u64)), move |state| async move {
+        let (mut frames, mut bytes) = state?;
         loop {
-            match tokio::time::timeout(Duration::from_secs(idle_s), frames.next()).await {
-                Err(_) => {
-                    return Some((Err(Error::new(Kind::Cancelled, "RequestTimeout", "No byte of the body came for too long.")), None));
-                }
+            let late = || Error::new(Kind::Cancelled, "RequestTimeout", "The body came too slowly, or not at all.");
+            match tokio::time::timeout(idle, frames.next()).await {
+                Err(_) => return Some((Err(late()), None)),
                 Ok(None) => return None,
                 Ok(Some(Err(cause))) => {
                     return Some((Err(Error::new(Kind::Cancelled, "IncompleteBody", "The body broke off.").because(cause)), None));
                 }
                 Ok(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => return Some((Ok(data), Some(frames))),
+                    Ok(data) => {
+                        bytes += data.len() as u64;
+                        let passed = begun.elapsed();
+                        if passed > idle && bytes < passed.as_secs() * BODY_BYTES_A_SECOND {
+                            return Some((Err(late()), None));
+                        }
+                        return Some((Ok(data), Some((frames, bytes))));
+                    }
                     // trailers carry nothing that we read
                     Err(_) => continue,
                 },
@@ -302,4 +323,36 @@ fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
 
 fn empty() -> ResponseBody {
     http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::StreamBody;
+
+    fn every(seconds: u64, bytes: usize) -> trust::ByteStream {
+        let parts = futures::stream::unfold((), move |()| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![0; bytes]))), ()))
+        });
+        incoming(StreamBody::new(parts), 60)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_cut_off_and_a_slow_line_is_not() {
+        let mut dripping = every(30, 1);
+        let cut = loop {
+            match dripping.next().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => panic!("it ended"),
+            }
+        };
+        assert_eq!(cut.code, "RequestTimeout");
+        let mut slow = every(30, 64 << 10);
+        for _ in 0..100 {
+            slow.next().await.unwrap().unwrap();
+        }
+        assert_eq!(every(61, 1).next().await.unwrap().unwrap_err().code, "RequestTimeout");
+    }
 }

@@ -128,8 +128,8 @@ async fn serve(
         mark.store(true, Ordering::Relaxed);
         async move {
             // waits rather than refuses: the client's own time-out decides
-            let _turn = requests.acquire_owned().await;
-            Ok::<_, std::convert::Infallible>(answer::answer(inner, request, Some(peer.ip())).await)
+            let turn = requests.acquire_owned().await.ok();
+            Ok::<_, std::convert::Infallible>(answer::answer(inner, request, Some(peer.ip()), turn).await)
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());

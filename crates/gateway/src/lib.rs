@@ -56,7 +56,7 @@ impl Gateway {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        answer::answer(self.0.clone(), request, peer).await
+        answer::answer(self.0.clone(), request, peer, None).await
     }
 
     /// Every row of every service: for the refusal tests, the documents and the coverage list.

@@ -12,12 +12,12 @@ pub use memory::MemoryBlobs;
 
 use base::{Clock, Error, Kind, Location, ManualClock, Place, RequestId, SeededChance, SiteName, TenantId, Timestamp};
 use bytes::Bytes;
-use crypto::Secret;
+use crypto::{Secret, SecretBytes};
 use gateway::{Gateway, VerifyBearer};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 use service::{Neighbours, Service, Urls};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use store::{Blobs, Kv};
 use trust::{Ask, Caller, Facts, Origin, Rules, Running, Trust, Verdict};
 
@@ -79,6 +79,13 @@ fn site() -> SiteName {
     SiteName::new("paris-1").expect("a site name")
 }
 
+/// One token key for all regions of a test process: the search for its primes is the slowest thing of a first start.
+fn token_key() -> SecretBytes {
+    static KEY: OnceLock<Vec<u8>> = OnceLock::new();
+    let made = || crypto::SigningKey::generate_rs256_racing(2).and_then(|k| k.to_pkcs8()).expect("a token key").expose().to_vec();
+    SecretBytes::new(KEY.get_or_init(made).clone())
+}
+
 /// The region's addresses in tests.
 pub fn urls() -> Arc<Urls> {
     Arc::new(Urls { domain: "bleu.localhost".into(), port: 443, location: Location::new("francecentral").expect("a location") })
@@ -115,6 +122,11 @@ impl Answer {
 
 impl Kit {
     pub async fn start(setup: Setup) -> Kit {
+        Kit::try_start(setup).await.expect("a region opens")
+    }
+
+    /// As [`Kit::start`], on engines that may fail.
+    pub async fn try_start(setup: Setup) -> base::Result<Kit> {
         let clock = Arc::new(ManualClock::new(START));
         let place = Place {
             site: setup.blobs.site().clone(),
@@ -134,13 +146,13 @@ impl Kit {
             location: Location::new("francecentral").expect("a location"),
             domain: "bleu.localhost".into(),
             witnesses: Vec::new(),
+            token_key: Some(token_key()),
         })
-        .await
-        .expect("a region opens");
+        .await?;
         let running = trust.run();
         let urls = urls();
         let gateway = Gateway::new(trust.clone(), urls.clone(), setup.services, setup.bearer);
-        Kit { trust, gateway, clock, urls, running }
+        Ok(Kit { trust, gateway, clock, urls, running })
     }
 
     /// Sends one request through the gateway. `url` with its host: `https://management.bleu.localhost/…`.

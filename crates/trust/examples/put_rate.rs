@@ -51,6 +51,7 @@ async fn main() -> base::Result<()> {
         location: Location::new("francecentral")?,
         domain: "bleu.localhost".into(),
         witnesses: Vec::new(),
+        token_key: None,
     })
     .await?;
     let running = trust.run();

@@ -41,6 +41,8 @@ pub struct Config {
     /// `bleu.localhost`.
     pub domain: String,
     pub witnesses: Vec<Arc<dyn Witness>>,
+    /// The token key of a new region, as PKCS#8, when it was made elsewhere; else the first start makes one.
+    pub token_key: Option<SecretBytes>,
 }
 
 /// The background turns. Stop it before the process ends: what is gathered is written then.
@@ -73,10 +75,10 @@ impl Trust {
     /// Opens the region in a store, or makes it there. Errors (internal): a root that does not open it, damaged rows,
     /// a record whose tiles are not those of its head.
     pub async fn open(config: Config) -> Result<Trust> {
-        let Config { kv, sites, root, rules, clock, chance, code, version, location, domain, witnesses } = config;
+        let Config { kv, sites, root, rules, clock, chance, code, version, location, domain, witnesses, token_key: given } = config;
         let keys = Keys::open(&*kv, &root, &*chance).await?;
         // the search for RSA primes is the slowest thing of a first start: begin it at once
-        let token_search = begin_token_key(&*kv, &keys).await?;
+        let token_search = begin_token_key(&*kv, &keys, given).await?;
         let log_key = note_key(&*kv, &keys, &*chance, "log").await?;
         let region_key = note_key(&*kv, &keys, &*chance, "place").await?;
         let origin = format!("{domain}/{location}");
@@ -389,19 +391,25 @@ async fn note_key(kv: &dyn Kv, keys: &Keys, chance: &dyn Chance, name: &str) -> 
 /// The stored token key, or a search for one that goes on while the rest of the region opens.
 enum TokenKey {
     Stored(SecretBytes),
+    Given(SecretBytes),
     Searching(JoinHandle<Result<SigningKey>>),
 }
 
-async fn begin_token_key(kv: &dyn Kv, keys: &Keys) -> Result<TokenKey> {
-    Ok(match stored_secret(kv, keys, "token").await? {
-        Some(der) => TokenKey::Stored(der),
-        None => TokenKey::Searching(tokio::task::spawn_blocking(|| SigningKey::generate_rs256_racing(2))),
+async fn begin_token_key(kv: &dyn Kv, keys: &Keys, given: Option<SecretBytes>) -> Result<TokenKey> {
+    Ok(match (stored_secret(kv, keys, "token").await?, given) {
+        (Some(der), _) => TokenKey::Stored(der),
+        (None, Some(der)) => TokenKey::Given(der),
+        (None, None) => TokenKey::Searching(tokio::task::spawn_blocking(|| SigningKey::generate_rs256_racing(2))),
     })
 }
 
 async fn end_token_key(begun: TokenKey, kv: &dyn Kv, keys: &Keys, chance: &dyn Chance) -> Result<SigningKey> {
     match begun {
         TokenKey::Stored(der) => SigningKey::from_pkcs8(&der),
+        TokenKey::Given(der) => {
+            keep_secret(kv, keys, chance, "token", &der).await?;
+            SigningKey::from_pkcs8(&der)
+        }
         TokenKey::Searching(search) => {
             let key = search.await.map_err(Error::internal)??;
             keep_secret(kv, keys, chance, "token", &key.to_pkcs8()?).await?;
