@@ -31,8 +31,8 @@ pub use worker::Running;
 use base::{Error, Kind, Result};
 use calls::{groups, metadata, operations, providers, resources, role_assignments, role_definitions, subscriptions, tags, unbuilt};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use model::{Fault, Operation, Purpose};
-use service::{Door, Have, Head, Operations, Service, Urls};
+use model::{Operation, Purpose};
+use service::{Door, Head, Operations, Service, Urls};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use trust::{Trust, Weight};
@@ -88,7 +88,7 @@ impl Arm {
         &self,
         head: &Head,
         operation: Operation,
-        done: Option<oneshot::Sender<Result<Option<Have>, Fault>>>,
+        done: Option<oneshot::Sender<worker::Ended>>,
     ) -> OperationUrls {
         let urls = self.urls(head, &operation);
         self.queue.push(operation, done);
@@ -335,12 +335,13 @@ impl Service for Arm {
             if !name.contains('/') {
                 table = table
                     .target_is(target::group)
+                    // lists show what the caller may read; to ask takes no role at the list's own scope
                     .read(
                         verb("List by Group"),
                         get.clone(),
                         leak(format!("{GROUP}/providers/{namespace}/{name}")),
                         &[],
-                        &[action("read")],
+                        &[leak(format!("{GROUPS}/resources/read"))],
                         resources::list_kind,
                     )
                     .target_is(target::subscription)
@@ -349,7 +350,7 @@ impl Service for Arm {
                         get.clone(),
                         leak(format!("{SUBSCRIPTION}/providers/{namespace}/{name}")),
                         &[],
-                        &[action("read")],
+                        &["Microsoft.Resources/subscriptions/resources/read"],
                         resources::list_kind,
                     );
             }

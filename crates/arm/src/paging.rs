@@ -26,7 +26,7 @@ pub(crate) fn start(head: &Head, prefix: &str) -> Result<Option<Vec<u8>>> {
 }
 
 fn open(token: &str) -> Option<Vec<u8>> {
-    if token.len() > 4096 || token.len() % 2 != 0 || !token.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if token.len() > 4096 || !token.len().is_multiple_of(2) || !token.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     (0..token.len()).step_by(2).map(|at| u8::from_str_radix(&token[at..at + 2], 16).ok()).collect()

@@ -28,12 +28,15 @@ const ROUNDS: usize = 16;
 /// Role assignments removed in one commit.
 const ASSIGNMENTS_RUN: usize = 400;
 
-type Done = oneshot::Sender<Result<Option<Have>, Fault>>;
+/// How an operation ended: what is there now, or why it failed. Boxed, since it travels.
+pub(crate) type Ended = Box<Result<Option<Have>, Fault>>;
+type Done = oneshot::Sender<Ended>;
+type Waiting = (Operation, Option<Done>);
 
 /// What waits for the worker. Everything in it is stored too, so it may be dropped.
 pub(crate) struct Queue {
-    sender: mpsc::UnboundedSender<(Operation, Option<Done>)>,
-    receiver: Mutex<Option<mpsc::UnboundedReceiver<(Operation, Option<Done>)>>>,
+    sender: mpsc::UnboundedSender<Waiting>,
+    receiver: Mutex<Option<mpsc::UnboundedReceiver<Waiting>>>,
 }
 
 impl Default for Queue {
@@ -113,7 +116,7 @@ pub(crate) async fn start(arm: Arc<Arm>, trust: Trust, urls: Arc<Urls>) -> Resul
 
 /// How an operation left the worker.
 enum Left {
-    Ended(Result<Option<Have>, Fault>),
+    Ended(Ended),
     /// The region stops: it goes on at the next start.
     Stopped,
 }
@@ -174,13 +177,13 @@ impl Work {
         };
         match result {
             Ok(None) => Ok(Left::Stopped),
-            Ok(Some(properties)) => self.end(&operation, Ok(properties)).await.map(Left::Ended),
+            Ok(Some(properties)) => Ok(Left::Ended(Box::new(self.end(&operation, Ok(properties)).await?))),
             Err(error) => {
                 if error.kind == Kind::Internal {
                     tracing::error!(operation = %operation.id, %error, "an operation failed");
                 }
                 let fault = Fault { code: error.code.to_string(), message: error.message, status: error.kind.status() };
-                self.end(&operation, Err(fault)).await.map(Left::Ended)
+                Ok(Left::Ended(Box::new(self.end(&operation, Err(fault)).await?)))
             }
         }
     }

@@ -168,7 +168,7 @@ impl Http {
 
 fn bytes_of(number: usize) -> Bytes {
     // some travel inline, some in chunks
-    let length = if number % 5 == 0 { 20_000 } else { 4_096 };
+    let length = if number.is_multiple_of(5) { 20_000 } else { 4_096 };
     (0..length).map(|i| (i * 7 + number * 13) as u8).collect::<Vec<u8>>().into()
 }
 

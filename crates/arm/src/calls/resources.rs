@@ -161,7 +161,7 @@ async fn write(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbour
     };
     let (done, finished) = tokio::sync::oneshot::channel();
     let url = arm.submit(&head, operation, Some(done));
-    let ended = tokio::time::timeout(PATIENCE, finished).await.ok().and_then(|r| r.ok());
+    let ended = tokio::time::timeout(PATIENCE, finished).await.ok().and_then(|r| r.ok()).map(|ended| *ended);
     match ended {
         // the client learns at once what it would have learnt at its first poll
         Some(Err(fault)) => Err(fault_error(&fault)),
@@ -348,7 +348,7 @@ pub(crate) async fn delete(arm: Arc<Arm>, call: Call, permit: Permit<Write>, nea
     let (done, finished) = tokio::sync::oneshot::channel();
     let url = arm.submit(&call.head, operation, Some(done));
     let patience = if kind.answers_202() { PATIENCE_DELETE } else { PATIENCE };
-    match tokio::time::timeout(patience, finished).await {
+    match tokio::time::timeout(patience, finished).await.map(|ended| ended.map(|e| *e)) {
         Ok(Ok(Ok(_))) => Ok(Reply::new(receipt, StatusCode::OK, "")),
         Ok(Ok(Err(fault))) => Err(fault_error(&fault)),
         _ => Ok(Reply::new(receipt, StatusCode::ACCEPTED, "")

@@ -28,8 +28,8 @@ async fn load<A: Access>(permit: &Permit<A>, scope: &ResourceId, near: &Neighbou
     let (name, now) = (row_name(scope), near.clock.now());
     enum Row {
         Subscription(Option<trust::Version>),
-        Group(trust::Found<Group>),
-        Resource(trust::Found<Resource>),
+        Group(Box<trust::Found<Group>>),
+        Resource(Box<trust::Found<Resource>>),
     }
     let (tags, row) = if name.is_empty() {
         let found = permit.data().get::<ScopeTags>(TAGS, "").await?;
@@ -37,10 +37,10 @@ async fn load<A: Access>(permit: &Permit<A>, scope: &ResourceId, near: &Neighbou
         (found.map(|f| f.value.tags).unwrap_or_default(), Row::Subscription(version))
     } else if scope.resource_type().is_none() {
         let found = groups::load(permit, scope).await?;
-        (found.value.tags.clone(), Row::Group(found))
+        (found.value.tags.clone(), Row::Group(Box::new(found)))
     } else {
         let found = permit.data().get::<Resource>(RESOURCES, &name).await?.ok_or_else(|| resources::not_found(scope))?;
-        (found.value.have.tags.clone(), Row::Resource(found))
+        (found.value.have.tags.clone(), Row::Resource(Box::new(found)))
     };
     let write = move |tags: Tags| match &row {
         Row::Subscription(version) => Batch::new().unchanged(TAGS, "", *version).put(TAGS, "", &ScopeTags { tags }),
