@@ -158,7 +158,10 @@ async fn respond(inner: Arc<Inner>, mut head: Head, body: Body) -> Response<Resp
         Route::Row { service, door, row, params } => {
             (head.door, head.params) = (door.name, params);
             let result = match bad_query {
-                Some(error) => Err(error),
+                Some(error) => {
+                    inner.trust.stranger(door.name, &error.code, head.origin.peer);
+                    Err(error)
+                }
                 None => handle(&inner, &**service, row, head.clone(), body).await,
             };
             (service.clone(), result)
@@ -213,7 +216,8 @@ async fn handle(inner: &Inner, service: &dyn Service, row: &service::Operation, 
             "Authentication failed. The 'Authorization' header is missing.",
         ));
     }
-    let target = target?;
+    // malformed: it names nothing that an entry could be about
+    let target = target.inspect_err(|error| inner.trust.stranger(row.door.name, &error.code, head.origin.peer))?;
     let ask = Ask {
         caller: caller.clone(),
         verb: row.name,

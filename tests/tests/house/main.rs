@@ -1,8 +1,12 @@
 //! The whole house, from outside. One binary; each test owns its world.
 
+mod client;
 mod crash;
 mod faults;
 mod fuzz;
 mod golden;
+mod logs;
+mod stories;
 mod strangers;
+mod tenants;
 mod world;
