@@ -5,12 +5,14 @@
 //! | `cargo xtask setup` | installs what the tests need: Debian packages, two Python environments, cargo-deny |
 //! | `cargo xtask house` | holds the rules that no compiler knows: floors of the crates, files that must exist |
 //! | `cargo xtask test` | the everyday run; `--all` is what the build server runs, `--long` the soak |
+//! | `cargo xtask bench` | a table of figures and ratios: region, disk and nginx in one run |
 //! | `cargo xtask clients` | unmodified `az`, Azure SDKs and rclone against a region, in a network namespace without a way out |
 //!
 //! `run` starts programs and keeps the score, `setup` fills the cache, `house` is pure rules over cargo's own description
 //! of the workspace, `clients` makes the namespace and `names` is the name server inside it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program speaks on standard output")]
 
+mod bench;
 mod clients;
 mod house;
 mod names;
@@ -40,6 +42,8 @@ enum Task {
     Test(suite::Options),
     /// Run unmodified Azure clients against a region in a closed network namespace
     Clients(clients::Options),
+    /// Measure a region beside the disk and nginx, in one run; prints a table
+    Bench(bench::Options),
     /// (used by `clients`) the part that runs inside the namespace
     #[command(hide = true)]
     ClientsInside(clients::Inside),
@@ -63,6 +67,7 @@ fn start(task: Task) -> Result<bool> {
         Task::House => house::check_and_print(),
         Task::Test(options) => suite::run(&options),
         Task::Clients(options) => clients::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::ClientsInside(inside) => clients::run_inside(&inside),
     }
 }

@@ -44,13 +44,10 @@ mod tests {
         assert_ne!(text, random_secret_text(&chance, 32));
         assert_eq!(BASE64_STANDARD.encode(random_account_key(&chance).expose()).len(), 88);
     }
-}
 
-#[cfg(test)]
-mod tests {
     #[test]
     fn a_secret_does_not_look_like_an_option() {
-        let chance = base::SeededChance::new(1);
-        assert!((0..2_000).all(|_| !super::random_secret_text(&chance, 30).starts_with('-')));
+        let chance = SeededChance::new(1);
+        assert!((0..2_000).all(|_| !random_secret_text(&chance, 30).starts_with('-')));
     }
 }
