@@ -1,5 +1,6 @@
 //! The whole house, from outside. One binary; each test owns its world.
 
+mod altered;
 mod client;
 mod crash;
 mod faults;
