@@ -7,6 +7,7 @@ mod faults;
 mod fuzz;
 mod golden;
 mod logs;
+mod restart;
 mod stories;
 mod strangers;
 mod tenants;

@@ -18,6 +18,7 @@ pub fn services() -> (Vec<Arc<dyn Service>>, Arc<Arm>) {
     (all, arm)
 }
 
+#[derive(Clone)]
 pub struct Customer {
     pub tenant: TenantId,
     pub subscription: SubscriptionId,
@@ -54,13 +55,30 @@ async fn customer(kit: &Kit, domain: &str, owner: bool) -> Customer {
     Customer { tenant, subscription, client: seeded.client, client_object: seeded.client_object, secret }
 }
 
+/// Everything as the binary has it, in memory unless [`Setup::on`] says otherwise.
+pub fn setup(seed: u64) -> (Setup, Arc<Arm>) {
+    let (services, arm) = services();
+    (Setup::new(seed).services(services).rules(AzureRoles).bearer(Arc::new(identity::verify_bearer)), arm)
+}
+
 impl World {
     /// Contoso's client has no role at all; Fabrikam's owns Fabrikam's subscription.
     pub async fn new(seed: u64) -> World {
-        let (services, arm) = services();
-        let kit = Kit::start(Setup::new(seed).services(services).rules(AzureRoles).bearer(Arc::new(identity::verify_bearer))).await;
+        World::first(setup(seed)).await
+    }
+
+    /// The first start, on any engine.
+    pub async fn first((setup, arm): (Setup, Arc<Arm>)) -> World {
+        let kit = Kit::start(setup).await;
         let _worker = arm.start(kit.trust.clone(), kit.urls.clone()).await.unwrap();
         let (contoso, fabrikam) = (customer(&kit, "contoso.example", false).await, customer(&kit, "fabrikam.example", true).await);
+        World { kit, _worker, contoso, fabrikam }
+    }
+
+    /// A later start, of the same region.
+    pub async fn again((setup, arm): (Setup, Arc<Arm>), contoso: Customer, fabrikam: Customer) -> World {
+        let kit = Kit::start(setup).await;
+        let _worker = arm.start(kit.trust.clone(), kit.urls.clone()).await.unwrap();
         World { kit, _worker, contoso, fabrikam }
     }
 
