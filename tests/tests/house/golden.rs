@@ -79,3 +79,19 @@ async fn roles_are_listed() {
     }
     golden("tests/golden/roles.txt", &text);
 }
+
+/// Rows that anyone may call, each with the reason. The file is written by hand, and may only shrink.
+#[tokio::test]
+async fn open_rows_have_reasons() {
+    let kit = Kit::start(Setup::new(4).services(services().0)).await;
+    let listed = std::fs::read_to_string(root().join("tests/golden/open.txt")).unwrap();
+    let mut reasons = Vec::new();
+    for line in listed.lines().filter(|line| !line.starts_with('#')) {
+        let (name, reason) = line.split_once(" | ").unwrap_or_else(|| panic!("no reason: {line}"));
+        assert!(reason.len() > 10, "{name}: {reason:?} is no reason");
+        reasons.push(name);
+    }
+    let mut open: Vec<&str> = kit.gateway.operations().filter(|(_, row)| access(&row.handler) == "open").map(|(_, row)| row.name).collect();
+    (open.sort(), reasons.sort());
+    assert_eq!(open, reasons, "the rows that are open, and those of tests/golden/open.txt");
+}

@@ -128,6 +128,7 @@ fn what_was_accepted_is_done_after_a_power_cut_at_any_step() {
     });
     assert!(steps > 8, "{steps} steps");
     disk.crash();
+    let (mut halfway, mut refused) = (0, 0);
     let customers = || -> (Customer, Customer) { (contoso.clone(), fabrikam.clone()) };
     for round in 1..=CUTS {
         let (names, cut) = (Names::new(round), 1 + (round - 1) * steps / CUTS);
@@ -138,8 +139,12 @@ fn what_was_accepted_is_done_after_a_power_cut_at_any_step() {
             prepare(&client, &names).await;
             let last = disk.steps() + cut;
             disk.fail_step(last, Fault::Power);
-            ask(&client, &names, || disk.steps() >= last).await
+            let asked = ask(&client, &names, || disk.steps() >= last).await;
+            assert!(disk.steps() >= last, "cut {cut}: the power did not go");
+            asked
         });
+        refused += asked.iter().filter(|a| a.is_none()).count();
+        halfway += u64::from(asked.iter().all(Option::is_some));
         disk.crash();
         life(async {
             let (contoso, fabrikam) = customers();
@@ -152,4 +157,6 @@ fn what_was_accepted_is_done_after_a_power_cut_at_any_step() {
         });
         disk.crash();
     }
+    // some cuts came before both were accepted, and some after
+    assert!(halfway > 0 && refused > 0, "{halfway} of {CUTS} rounds were cut after both were accepted, {refused} requests refused");
 }

@@ -194,6 +194,23 @@ async fn the_directory_and_sign_in_keep_tenants_apart() {
         assert_eq!(list.status, 200, "{path}");
         assert!(!list.text().contains("contoso") && !list.text().contains(&theirs), "{path}: {}", list.text());
     }
+    // nor does sign-in tell strangers who has an account
+    let mut realms = Vec::new();
+    for name in ["admin@contoso.example", "nobody@contoso.example"] {
+        let url = format!("https://login.bleu.localhost/common/userrealm/{name}?api-version=1.0");
+        let realm = world.kit.call("GET", &url, &[], "").await;
+        assert_eq!(realm.status, 200, "{}", realm.text());
+        let form = format!(
+            "grant_type=password&client_id={}&username={name}&password=wrong&scope=https%3A%2F%2Fmanagement.bleu.localhost%2F.default",
+            world.contoso.client
+        );
+        let url = format!("https://login.bleu.localhost/{}/oauth2/v2.0/token", world.contoso.tenant);
+        let answer = world.kit.call("POST", &url, &[("content-type", "application/x-www-form-urlencoded")], form).await;
+        assert!(answer.status >= 400);
+        let answer = answer.json();
+        realms.push((told(&realm, &[name]), answer["error"].clone(), answer["error_codes"].clone()));
+    }
+    assert_eq!(realms[0], realms[1], "who exists can be guessed");
     // each tenant's authority knows its own applications alone, with any secret
     for (authority, client, secret) in [
         (&world.fabrikam, &world.contoso, &world.contoso.secret),
