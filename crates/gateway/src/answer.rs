@@ -257,11 +257,7 @@ async fn print(reply: Reply) -> Response<ResponseBody> {
     let (status, headers, body, entry) = reply.into_parts();
     let mut response = Response::new(outgoing(body, status).await);
     *response.status_mut() = status;
-    let length = headers.get(header::CONTENT_LENGTH).cloned();
     *response.headers_mut() = headers;
-    if let Some(length) = length {
-        response.headers_mut().insert(header::CONTENT_LENGTH, length);
-    }
     if let Some(entry) = entry
         && let Ok(value) = HeaderValue::from_str(&entry.to_string())
     {

@@ -114,7 +114,7 @@ impl Urls {
     pub fn port_suffix(&self) -> String {
         if self.port == 443 { String::new() } else { format!(":{}", self.port) }
     }
-    /// The audiences of Resource Manager tokens. Golden: DESIGN, "audiences".
+    /// The audiences of Resource Manager tokens. Golden: `tests/golden/audiences.txt`.
     pub fn management_audiences(&self) -> Vec<String> {
         let mut all = vec!["https://management.azure.com".to_owned(), "https://management.core.windows.net".to_owned()];
         all.extend([self.local(), self.host("management")]);

@@ -12,7 +12,7 @@ pub trait Kind: Send + Sync + 'static {
     fn namespace(&self) -> &'static str;
     /// `storageAccounts`; nested types as `vaults/secrets`.
     fn name(&self) -> &'static str;
-    /// Published api-versions, newest first. Newer ones are accepted and answered in the newest shape (DESIGN 7).
+    /// Published api-versions, newest first. Newer ones are accepted and answered in the newest shape.
     fn versions(&self) -> &'static [&'static str];
     /// True when a PUT is answered 202 with a `Location` to poll (as storage accounts do), false for 201/200 at once
     /// with `Azure-AsyncOperation` when steps remain.

@@ -2,7 +2,7 @@
 //!
 //! A [`Content`] is a small value that a service keeps in its own rows. Up to 4 KiB travels inside it; beyond, it names
 //! chunks; beyond [`PIECES_MAX`] chunks, it names index chunks that name them, so that its size in a row is bounded
-//! whatever the length (DESIGN, "metadata and data"; the layout follows docs/decisions/0004-content.md).
+//! whatever the length (the layout follows docs/decisions/0004-content.md).
 
 use base::{Error, Result, SiteName, Stored};
 use bytes::Bytes;

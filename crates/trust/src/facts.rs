@@ -38,7 +38,7 @@ pub struct Subscription {
     pub name: String,
 }
 
-/// A resource that owns rows and content: it has a key of its own, wrapped by its tenant's (DESIGN: keys).
+/// A resource that owns rows and content: it has a key of its own, wrapped by its tenant's (see `keys`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Space {
     pub resource: ResourceId,

@@ -1,4 +1,4 @@
-//! The key hierarchy: root → region → tenant → space → record or chunk (DESIGN, "keys").
+//! The key hierarchy: root → region → tenant → space → record or chunk.
 //!
 //! The root comes from outside (a sealed file on a laptop); everything below is wrapped by the key above it and kept in
 //! reserved rows. Unwrapped keys stay in this process's memory, zeroised when dropped.

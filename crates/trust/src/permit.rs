@@ -177,7 +177,11 @@ impl Permit<Write> {
         self.open = false;
         let committed = match kv.commit(commit.clone()).await {
             // the connection was lost in the commit: the same number is never done twice, so ask again
-            Err(CommitError::Unknown) => kv.commit(commit).await,
+            Err(CommitError::Unknown) => match kv.commit(commit).await {
+                // refused unseen: whether the first try happened is as unknown as before
+                Err(CommitError::Unavailable(_)) => Err(CommitError::Unknown),
+                other => other,
+            },
             other => other,
         };
         match committed {

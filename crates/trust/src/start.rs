@@ -153,19 +153,13 @@ impl Trust {
             ));
             facts.push(Fact::Site(SignedPlace { place: place.clone(), note }));
         }
+        let mut known_witnesses = Vec::new();
         for witness in &inner.witnesses {
             let known = layout::head(&format!("witness/{}", witness.key()));
             if inner.kv.get(&known).await?.is_none() {
                 events.push(own(&catalogue::WITNESS_ADDED, &[("witness", &witness.key().to_string())]));
-                inner
-                    .kv
-                    .commit(Commit {
-                        shard: layout::SHARD,
-                        idem: 0,
-                        checks: Vec::new(),
-                        ops: vec![Op::Put(known, bytes::Bytes::from_static(&[1]))],
-                    })
-                    .await?;
+                // in the commit of its entry: a crash in between would leave a witness that the record never named
+                known_witnesses.push(Op::Put(known, bytes::Bytes::from_static(&[1])));
             }
         }
         let code = hex::encode(inner.scribe.code.0);
@@ -175,6 +169,7 @@ impl Trust {
             events.push(own(&catalogue::BATCH_LOST, &[("since", &since), ("until", &inner.clock.now().rfc3339())]));
         }
         let mut ops = vec![Op::Put(layout::head("running"), inner.clock.now().rfc3339().into_bytes().into())];
+        ops.extend(known_witnesses);
         for fact in &facts {
             let row = layout::fact(&fact.key());
             ops.push(Op::Put(row.clone(), seal_record(&inner.keys.facts, &*inner.chance, &row, &base::encode(fact)).into()));
@@ -277,7 +272,7 @@ impl Trust {
     /// Closes, as unfinished, every act that an earlier process opened and did not close.
     pub(crate) async fn sweep(&self) -> Result<()> {
         let inner = self.inner();
-        // entries up to the floor were swept before; those of this process began after the ceiling
+        // entries up to the floor were swept before
         let floor = match inner.kv.get(&layout::head("swept")).await? {
             Some((_, bytes)) => store::counter(&bytes).unwrap_or(0).max(0) as u64,
             None => 0,
@@ -311,7 +306,9 @@ impl Trust {
             closings.push((event, record::Weight::Before, Phase::Close, Some(*id)));
         }
         inner.append_all(&closings).await?;
-        let swept = Op::Put(layout::head("swept"), (size as i64).to_be_bytes().to_vec().into());
+        // what this process opened meanwhile is the next start's to sweep; an entry's index is its number less one
+        let floor = size.min(started.saturating_sub(1));
+        let swept = Op::Put(layout::head("swept"), (floor as i64).to_be_bytes().to_vec().into());
         inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![swept] }).await?;
         self.turn().await
     }

@@ -288,7 +288,7 @@ impl Service for Storage {
         Box::pin(async move { if head.door == "blob" { authenticate(head, near).await } else { Ok(None) } })
     }
 
-    /// Golden: DESIGN section 7, "audiences".
+    /// Golden: `tests/golden/audiences.txt`.
     fn audiences(&self, urls: &Urls, door: &'static str) -> Vec<String> {
         if door != "blob" {
             return urls.management_audiences();
