@@ -84,12 +84,7 @@ impl Arm {
     }
 
     /// Hands a stored operation to the worker. `done` learns how it ended.
-    pub(crate) fn submit(
-        &self,
-        head: &Head,
-        operation: Operation,
-        done: Option<oneshot::Sender<worker::Ended>>,
-    ) -> OperationUrls {
+    pub(crate) fn submit(&self, head: &Head, operation: Operation, done: Option<oneshot::Sender<worker::Ended>>) -> OperationUrls {
         let urls = self.urls(head, &operation);
         self.queue.push(operation, done);
         urls
