@@ -92,6 +92,7 @@ async fn open_rows_have_reasons() {
         reasons.push(name);
     }
     let mut open: Vec<&str> = kit.gateway.operations().filter(|(_, row)| access(&row.handler) == "open").map(|(_, row)| row.name).collect();
-    (open.sort(), reasons.sort());
+    open.sort();
+    reasons.sort();
     assert_eq!(open, reasons, "the rows that are open, and those of tests/golden/open.txt");
 }
