@@ -165,9 +165,7 @@ mod tests {
         assert_eq!(form.get("password"), Some("x y+"));
         assert_eq!(form.get("empty"), None);
         assert!(form.need("client_id").unwrap_err().message.starts_with("AADSTS900144: The request body must contain"));
-        for bad in
-            [&b"a=1&a=2"[..], b"a=%zz", b"a=%ff", b"\xff", &[b'a'; FORM_BYTES_MAX + 1], b"a&".repeat(3).as_slice()]
-        {
+        for bad in [&b"a=1&a=2"[..], b"a=%zz", b"a=%ff", b"\xff", &[b'a'; FORM_BYTES_MAX + 1], b"a&".repeat(3).as_slice()] {
             assert_eq!(Form::parse(bad).unwrap_err().code, "invalid_request");
         }
         let many: Vec<String> = (0..101).map(|i| format!("f{i}=1")).collect();
