@@ -25,9 +25,9 @@ pub struct Client<'a> {
     pub customer: &'a Customer,
     /// One that the application owns.
     pub subscription: SubscriptionId,
-    management: String,
-    storage: String,
-    graph: String,
+    pub management: String,
+    pub storage: String,
+    pub graph: String,
     done: Mutex<Ledger>,
 }
 
