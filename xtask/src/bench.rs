@@ -1,28 +1,78 @@
-//! `cargo xtask bench`: builds the release binary and the load generator, and runs the one against the other.
+//! `cargo xtask bench`: builds the release binary and the load generator, fetches what they are compared with, and starts
+//! the measurement.
 
-use crate::run::{cargo, must};
+use crate::run::{cargo, is_installed, must, program, root};
 use crate::setup;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
-use std::process::Command;
+use std::path::PathBuf;
+
+/// Pinned: figures are compared with this one.
+const AZURITE_VERSION: &str = "3.37.0";
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Seconds of each measured stretch; a run has about forty
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
+    /// Everything smaller: about two minutes after the build, instead of eight
+    #[arg(long)]
+    quick: bool,
+    /// Growth up to a million blobs
+    #[arg(long, conflicts_with = "quick")]
+    long: bool,
+    /// Seconds of each measured stretch
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Only these: starts, small, large, record, management, growth
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Also write the table here, as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> Result<bool> {
     setup::debian()?;
     must(cargo().args(["build", "--release", "-p", "bleu", "-p", "bench"]))?;
-    let status = Command::new("target/release/bench")
-        .args(["target/release/bleu", &options.seconds.to_string()])
-        .status()
-        .context("target/release/bench")?;
-    if !status.success() {
-        return Ok(false);
+    must(cargo().args(["build", "--release", "-p", "trust", "-p", "auditor", "--examples"]))?;
+    let built = target().join("release");
+    let mut bench = program(built.join("bench"));
+    bench.arg("--bleu").arg(built.join("bleu"));
+    bench.arg("--record-rate").arg(built.join("examples/record_rate"));
+    bench.arg("--verify-rate").arg(built.join("examples/verify_rate"));
+    if let Some(azurite) = azurite()? {
+        bench.arg("--azurite").arg(azurite);
     }
-    let status = cargo().args(["run", "--release", "--quiet", "-p", "auditor", "--example", "verify_rate", "1000000"]).status()?;
-    Ok(status.success())
+    for (flag, given) in [("--quick", options.quick), ("--long", options.long)] {
+        bench.args(given.then_some(flag));
+    }
+    if let Some(seconds) = options.seconds {
+        bench.args(["--seconds", &seconds.to_string()]);
+    }
+    if !options.only.is_empty() {
+        bench.args(["--only", &options.only.join(",")]);
+    }
+    if let Some(json) = &options.json {
+        bench.arg("--json").arg(json);
+    }
+    Ok(bench.status()?.success())
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The blob service of Azurite in the cache; `None` where there is no Node.js to run it.
+fn azurite() -> Result<Option<PathBuf>> {
+    if !is_installed("npm") || !is_installed("node") {
+        println!("   without Azurite: Node.js and npm are missing");
+        return Ok(None);
+    }
+    let home = setup::cache()?.join(format!("azurite-{AZURITE_VERSION}"));
+    let main = home.join("node_modules/azurite/dist/src/blob/main.js");
+    if !main.exists() {
+        println!("   installing Azurite {AZURITE_VERSION} (a minute, once)");
+        let mut npm = program("npm");
+        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]).arg(&home);
+        must(npm.arg(format!("azurite@{AZURITE_VERSION}")))?;
+    }
+    Ok(Some(main))
 }
