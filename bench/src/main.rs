@@ -17,11 +17,12 @@ mod region;
 mod rows;
 mod table;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use rows::Section;
 use std::path::PathBuf;
 use table::Table;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Measures a region beside what it is compared with.
 #[derive(Parser)]
@@ -65,13 +66,13 @@ impl Options {
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
-    let mut table = Table::default();
-    for section in Section::ALL {
-        if options.only.is_empty() || options.only.contains(&section) {
-            eprintln!("── {section:?}");
-            section.measure(&options, &mut table).await.with_context(|| format!("{section:?}"))?;
-        }
-    }
+    let mut stop = signal(SignalKind::terminate())?;
+    // dropped half way, every server is stopped and its folder removed
+    let table = tokio::select! {
+        table = measure(&options) => table?,
+        _ = stop.recv() => bail!("stopped"),
+        _ = tokio::signal::ctrl_c() => bail!("stopped"),
+    };
     let machine = machine();
     println!("{}", table.markdown(&machine));
     if let Some(path) = &options.json {
@@ -79,6 +80,17 @@ async fn main() -> Result<()> {
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+async fn measure(options: &Options) -> Result<Table> {
+    let mut table = Table::default();
+    for section in Section::ALL {
+        if options.only.is_empty() || options.only.contains(&section) {
+            eprintln!("── {section:?}");
+            section.measure(options, &mut table).await.with_context(|| format!("{section:?}"))?;
+        }
+    }
+    Ok(table)
 }
 
 /// What the figures were taken on.
