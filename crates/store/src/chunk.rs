@@ -1,5 +1,6 @@
 //! The chunk contract: write-once blobs of sealed bytes, each at one site.
 
+use crate::slab::Slab;
 use base::{Fut, Result, SiteName};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,16 @@ pub trait Blobs: Send + Sync + 'static {
     /// Durable on `Ok`. Errors: `ChunkTooLarge` (kind TooLarge), `DiskFull` (kind Unavailable), Internal when the disk failed;
     /// after an error the bytes are garbage for the collector, never a chunk.
     fn put(&self, id: ChunkId, bytes: Bytes) -> Fut<'_, Result<Placed>>;
+
+    /// Room to make a large chunk in, for [`Blobs::put_slab`]; `None` while too many are out: make smaller ones then.
+    fn slab(&self) -> Option<Slab> {
+        Some(Slab::fresh(CHUNK_BYTES_MAX))
+    }
+
+    /// As [`Blobs::put`], for the first `length` bytes of a slab's content.
+    fn put_slab(&self, id: ChunkId, slab: Slab, length: usize) -> Fut<'_, Result<Placed>> {
+        self.put(id, Bytes::copy_from_slice(&slab.content()[..length]))
+    }
 
     /// `range` of the chunk's bytes. The header is always checked against `id` and `at`; the checksum of the content
     /// only when the whole chunk is asked for (frames carry their own tags). Error (kind Internal): it is not there, or damaged.

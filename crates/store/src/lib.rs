@@ -9,7 +9,7 @@
 //! | `committer` | how commits are judged, grouped, numbered and fenced; what a failure means |
 //! | `row` | how rows lie in an engine |
 //! | `engine/` | fjall (production), redb, PostgreSQL, memory (the model) behind one small trait |
-//! | `chunk`, `segments` | the contract of chunks, and their files |
+//! | `chunk`, `segments`, `slab` | the contract of chunks, their files, and the rooms that large ones are made in |
 //! | [`disk`] | the disk as a trait: the real one, and one that fails as a seed says |
 //!
 //! The order that keeps names from dangling is the caller's: first [`Blobs::put`], then the [`Kv::commit`] of the row
@@ -27,6 +27,7 @@ mod engine;
 mod kv;
 mod row;
 mod segments;
+mod slab;
 mod store;
 
 pub mod fuzz;
@@ -39,6 +40,7 @@ pub use kv::{
 
 pub use disk::{Fault, SimDisk};
 pub use segments::Segments;
+pub use slab::Slab;
 pub use store::{Store, open_fjall, open_memory, open_postgres, open_redb, open_redb_on};
 
 /// Commits of a shard whose `idem` is remembered.

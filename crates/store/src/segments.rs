@@ -1,8 +1,8 @@
 //! Chunks of one site in append-only files of up to 1 GiB.
 //!
 //! Several appenders write, each a thread with a file of its own: what waits is written together and shares one flush.
-//! Chunks from 256 KiB go past the kernel's cache, aligned to pages, where the file system lets them; smaller ones are
-//! packed closely in files of their own. A chunk is `header ‖ bytes`:
+//! Chunks from 256 KiB go past the kernel's cache, aligned to pages, where the file system lets them, and out of the
+//! [`Slab`] they were made in; smaller ones are packed closely in files of their own. A chunk is `header ‖ bytes`:
 //!
 //! | header field | bytes |
 //! |---|---|
@@ -19,6 +19,7 @@
 use crate::chunk::{Blobs, CHUNK_BYTES_MAX, ChunkId, Mark, Placed, Swept};
 use crate::disk::{DIRECT_BYTES, Disk, DiskFile};
 use crate::row::checksum;
+use crate::slab::{Slab, Slabs};
 use base::{Error, Fut, Kind, Result, SiteName};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -34,6 +35,8 @@ const LARGE_BYTES_MIN: usize = 256 << 10;
 /// Written and flushed together; a single larger chunk goes alone.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 const QUEUE_MAX: usize = 256;
+/// Large chunks that wait for one appender.
+const LARGE_QUEUE_MAX: usize = 8;
 const LARGE_APPENDERS: usize = 2;
 /// Below this nothing is appended: metadata needs room too.
 const FREE_BYTES_MIN: u64 = 64 << 20;
@@ -123,8 +126,23 @@ struct Shared {
 
 struct Put {
     id: ChunkId,
-    bytes: Bytes,
+    body: Body,
     reply: oneshot::Sender<Result<Placed>>,
+}
+
+enum Body {
+    Bytes(Bytes),
+    /// As many bytes of its content.
+    Slab(Slab, usize),
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Body::Bytes(bytes) => bytes,
+            Body::Slab(slab, length) => &slab.content()[..*length],
+        }
+    }
 }
 
 type Running = (mpsc::Sender<Put>, JoinHandle<()>);
@@ -135,6 +153,7 @@ pub struct Segments {
     /// The first takes small chunks, the others large ones. Started at their first chunk.
     appenders: Mutex<[Option<Running>; 1 + LARGE_APPENDERS]>,
     turn: AtomicUsize,
+    slabs: Arc<Slabs>,
 }
 
 impl Segments {
@@ -150,25 +169,39 @@ impl Segments {
             segments.insert(number, Segment { size, file: None, end, active: false, sealed });
         }
         let shared = Arc::new(Shared { site, disk, segments: Mutex::new(segments) });
-        Ok(Segments { shared, appenders: Mutex::default(), turn: AtomicUsize::new(0) })
+        Ok(Segments { shared, appenders: Mutex::default(), turn: AtomicUsize::new(0), slabs: Arc::default() })
     }
 
-    fn appender(&self, length: usize) -> Result<mpsc::Sender<Put>> {
-        let size = if length < LARGE_BYTES_MIN { Size::Small } else { Size::Large };
-        let at = match size {
-            Size::Small => 0,
-            Size::Large => 1 + self.turn.fetch_add(1, Ordering::Relaxed) % LARGE_APPENDERS,
+    async fn append(&self, id: ChunkId, body: Body) -> Result<Placed> {
+        let size = match &body {
+            Body::Bytes(bytes) if bytes.len() < LARGE_BYTES_MIN => Size::Small,
+            _ => Size::Large,
+        };
+        let (reply, answer) = oneshot::channel();
+        let gone = || Error::internal("the appender is gone");
+        self.appender(size)?.send(Put { id, body, reply }).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn appender(&self, size: Size) -> Result<mpsc::Sender<Put>> {
+        let (at, queue) = match size {
+            Size::Small => (0, QUEUE_MAX),
+            Size::Large => (1 + self.turn.fetch_add(1, Ordering::Relaxed) % LARGE_APPENDERS, LARGE_QUEUE_MAX),
         };
         let mut appenders = self.appenders.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((sender, _)) = &appenders[at] {
             return Ok(sender.clone());
         }
-        let (sender, puts) = mpsc::channel(QUEUE_MAX);
+        let (sender, puts) = mpsc::channel(queue);
         let appender = Appender { shared: self.shared.clone(), size, open: None };
         let thread = std::thread::Builder::new().name(format!("append-{at}")).spawn(move || appender.run(puts)).map_err(Error::internal)?;
         appenders[at] = Some((sender.clone(), thread));
         Ok(sender)
     }
+}
+
+fn too_large() -> Error {
+    Error::new(Kind::TooLarge, "ChunkTooLarge", format!("A chunk holds at most {CHUNK_BYTES_MAX} bytes."))
 }
 
 fn page_up(offset: u64) -> u64 {
@@ -380,11 +413,11 @@ struct Appender {
 impl Appender {
     fn run(mut self, mut puts: mpsc::Receiver<Put>) {
         while let Some(first) = puts.blocking_recv() {
-            let mut bytes = first.bytes.len();
+            let mut bytes = first.body.bytes().len();
             let mut group = vec![first];
             while bytes < GROUP_BYTES_MAX && group.len() < QUEUE_MAX {
                 let Ok(put) = puts.try_recv() else { break };
-                bytes += put.bytes.len();
+                bytes += put.body.bytes().len();
                 group.push(put);
             }
             self.append_group(group);
@@ -394,19 +427,19 @@ impl Appender {
         }
     }
 
-    fn append_group(&mut self, group: Vec<Put>) {
+    fn append_group(&mut self, mut group: Vec<Put>) {
         let align = if self.size == Size::Large { DIRECT_BYTES } else { 8 };
         let mut starts = Vec::with_capacity(group.len());
         let mut total = 0;
         for put in &group {
             starts.push(total);
-            total += (HEADER_BYTES + put.bytes.len()).next_multiple_of(align);
+            total += (HEADER_BYTES + put.body.bytes().len()).next_multiple_of(align);
         }
-        let written = self.write(&group, &starts, total);
+        let written = self.write(&mut group, &starts, total);
         for (put, start) in group.into_iter().zip(starts) {
             let answer = match &written {
                 Ok((segment, offset)) => {
-                    let length = put.bytes.len() as u64;
+                    let length = put.body.bytes().len() as u64;
                     Ok(Placed { site: self.shared.site.clone(), segment: *segment, offset: offset + start as u64, length })
                 }
                 Err(e) if e.kind() == io::ErrorKind::StorageFull => {
@@ -421,7 +454,7 @@ impl Appender {
 
     /// Segment and offset of the first chunk, once all are durable. After an error the segment is left for good: what
     /// its pages hold is not known, and a later flush would not tell.
-    fn write(&mut self, group: &[Put], starts: &[usize], total: usize) -> io::Result<(u32, u64)> {
+    fn write(&mut self, group: &mut [Put], starts: &[usize], total: usize) -> io::Result<(u32, u64)> {
         if self.shared.is_full() {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -433,16 +466,7 @@ impl Appender {
             Some(open) => open,
             None => self.shared.take_segment(self.size, bytes)?,
         };
-        // slack, so that an aligned copy fits
-        let mut buffer = vec![0; total + DIRECT_BYTES];
-        let slack = buffer.as_ptr().align_offset(DIRECT_BYTES).min(DIRECT_BYTES);
-        let copy = &mut buffer[slack..slack + total];
-        for (put, start) in group.iter().zip(starts) {
-            let header = Header { id: put.id, length: put.bytes.len() as u64, checksum: checksum(&[&put.bytes]) };
-            copy[*start..start + HEADER_BYTES].copy_from_slice(&header.encode());
-            copy[start + HEADER_BYTES..start + HEADER_BYTES + put.bytes.len()].copy_from_slice(&put.bytes);
-        }
-        if let Err(e) = open.append(copy) {
+        if let Err(e) = open.append(group, starts, total) {
             self.shared.give_back(open.number, true);
             return Err(e);
         }
@@ -457,16 +481,46 @@ impl Appender {
 }
 
 impl Open {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn append(&mut self, group: &mut [Put], starts: &[usize], total: usize) -> io::Result<()> {
+        let mut at = 0;
+        while at < group.len() {
+            let start = starts[at];
+            if let Body::Slab(slab, length) = &mut group[at].body {
+                let header = Header { id: group[at].id, length: *length as u64, checksum: checksum(&[&slab.content()[..*length]]) };
+                self.write_at(start, slab.finish(&header.encode(), *length))?;
+                at += 1;
+                continue;
+            }
+            let run = group[at..].iter().take_while(|put| matches!(put.body, Body::Bytes(_))).count();
+            let end = starts.get(at + run).copied().unwrap_or(total);
+            // slack, so that an aligned copy fits
+            let mut buffer = vec![0; end - start + DIRECT_BYTES];
+            let slack = buffer.as_ptr().align_offset(DIRECT_BYTES).min(DIRECT_BYTES);
+            let copy = &mut buffer[slack..slack + end - start];
+            for (put, place) in group[at..at + run].iter().zip(&starts[at..]) {
+                let bytes = put.body.bytes();
+                let header = Header { id: put.id, length: bytes.len() as u64, checksum: checksum(&[bytes]) };
+                let chunk = &mut copy[place - start..][..HEADER_BYTES + bytes.len()];
+                chunk[..HEADER_BYTES].copy_from_slice(&header.encode());
+                chunk[HEADER_BYTES..].copy_from_slice(bytes);
+            }
+            self.write_at(start, copy)?;
+            at += run;
+        }
+        self.direct.as_ref().unwrap_or(&self.cached).sync()
+    }
+
+    /// `start`: from the segment's end on, as it was before this group.
+    fn write_at(&mut self, start: usize, bytes: &[u8]) -> io::Result<()> {
+        let offset = self.end + start as u64;
         if let Some(direct) = &self.direct {
-            match direct.write_at(self.end, bytes).and_then(|()| direct.sync()) {
+            match direct.write_at(offset, bytes) {
                 // some file systems take the flag and refuse the write
                 Err(e) if e.kind() == io::ErrorKind::InvalidInput => self.direct = None,
                 outcome => return outcome,
             }
         }
-        self.cached.write_at(self.end, bytes)?;
-        self.cached.sync()
+        self.cached.write_at(offset, bytes)
     }
 }
 
@@ -476,15 +530,25 @@ impl Blobs for Segments {
     }
 
     fn put(&self, id: ChunkId, bytes: Bytes) -> Fut<'_, Result<Placed>> {
-        Box::pin(async move {
-            if bytes.len() > CHUNK_BYTES_MAX {
-                return Err(Error::new(Kind::TooLarge, "ChunkTooLarge", format!("A chunk holds at most {CHUNK_BYTES_MAX} bytes.")));
-            }
-            let (reply, answer) = oneshot::channel();
-            let gone = || Error::internal("the appender is gone");
-            self.appender(bytes.len())?.send(Put { id, bytes, reply }).await.map_err(|_| gone())?;
-            answer.await.unwrap_or_else(|_| Err(gone()))
-        })
+        if bytes.len() > CHUNK_BYTES_MAX {
+            return Box::pin(std::future::ready(Err(too_large())));
+        }
+        Box::pin(self.append(id, Body::Bytes(bytes)))
+    }
+
+    fn slab(&self) -> Option<Slab> {
+        self.slabs.take(HEADER_BYTES, CHUNK_BYTES_MAX)
+    }
+
+    fn put_slab(&self, id: ChunkId, slab: Slab, length: usize) -> Fut<'_, Result<Placed>> {
+        if length > slab.content().len() {
+            return Box::pin(std::future::ready(Err(too_large())));
+        }
+        // one that another store made has no room for the header
+        if !slab.is_of(&self.slabs) {
+            return self.put(id, Bytes::copy_from_slice(&slab.content()[..length]));
+        }
+        Box::pin(self.append(id, Body::Slab(slab, length)))
     }
 
     fn read<'a>(&'a self, id: ChunkId, at: &'a Placed, range: Range<u64>) -> Fut<'a, Result<Bytes>> {

@@ -77,6 +77,58 @@ fn many_writers_share_files() {
 }
 
 #[test]
+fn a_chunk_made_in_a_slab_is_a_chunk_like_any_other() {
+    let (_folder, disks) = disks();
+    for disk in disks {
+        let segments = open(&disk);
+        let runtime = crate::runtime();
+        let all: Vec<(u64, usize)> = SIZES.into_iter().enumerate().map(|(n, bytes)| (n as u64, bytes)).collect();
+        for round in 0..3 {
+            // slabs beside plain bytes, so that both end up in one group
+            let placed = runtime.block_on(futures::future::join_all(all.iter().map(async |(n, bytes)| {
+                let (id, content) = (id(round * 100 + n), content(*n, *bytes));
+                if (n + round) % 3 == 0 {
+                    return segments.put(id, content).await.unwrap();
+                }
+                let mut slab = segments.slab().unwrap();
+                slab.content_mut().fill(0xEE);
+                slab.content_mut()[..*bytes].copy_from_slice(&content);
+                segments.put_slab(id, slab, *bytes).await.unwrap()
+            })));
+            for ((n, bytes), at) in all.iter().zip(&placed) {
+                let read = block_on(segments.read(id(round * 100 + n), at, 0..at.length)).unwrap();
+                assert_eq!((at.length, read), (*bytes as u64, content(*n, *bytes)));
+            }
+        }
+        let again = open(&disk);
+        let slab = segments.slab().unwrap();
+        assert!(block_on(again.put_slab(id(900), slab, 1_000)).is_ok(), "a slab of another store is copied");
+        let slab = segments.slab().unwrap();
+        assert_eq!(block_on(segments.put_slab(id(901), slab, CHUNK_BYTES_MAX + 1)).unwrap_err().code, "ChunkTooLarge");
+    }
+}
+
+/// What an earlier chunk left in a slab is not in the file behind a later, shorter one.
+#[test]
+fn a_slab_leaks_nothing_to_the_disk() {
+    let sim = SimDisk::new(11);
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    let segments = open(&disk);
+    let mut slab = segments.slab().unwrap();
+    slab.content_mut().fill(0xEE);
+    drop(slab);
+    for bytes in [1, 5_000, 300_001] {
+        let mut slab = segments.slab().unwrap();
+        slab.content_mut()[..bytes].fill(0);
+        block_on(segments.put_slab(id(bytes as u64), slab, bytes)).unwrap();
+    }
+    for name in disk.list().unwrap() {
+        let left = sim.bytes(&name).unwrap().windows(4).filter(|w| *w == [0xEE; 4]).count();
+        assert_eq!(left, 0, "{name}");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_an_error() {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(4));
     let segments = open(&disk);

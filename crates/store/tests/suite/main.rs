@@ -1,6 +1,7 @@
 //! One suite for every engine, and what happens when disks and processes fail.
 
 mod chunks;
+mod cluster;
 mod conformance;
 mod crash;
 mod killed;

@@ -1,101 +1,12 @@
-//! The suite on PostgreSQL: a cluster of its own for this test binary, on a Unix socket, as a user that is not root.
+//! The suite on PostgreSQL, in a cluster of its own for this test binary.
 
+use crate::cluster::Cluster;
 use crate::conformance::World;
 use crate::{append, commit, k, put, runtime, value};
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use store::{Check, CommitError, Kv, Op, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-const BIN: &str = "/usr/lib/postgresql/15/bin";
-
-struct Cluster {
-    folder: PathBuf,
-    server: Mutex<Option<Child>>,
-}
-
-/// As the user postgres when the tests run as root: the server refuses root.
-fn as_user(program: &str) -> Command {
-    let is_root = rustix::process::geteuid().is_root();
-    let program = format!("{BIN}/{program}");
-    if !is_root {
-        return Command::new(program);
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--"]).arg(program);
-    command
-}
-
-impl Cluster {
-    /// In a short path: a socket's name has 107 bytes at most.
-    fn make() -> Cluster {
-        assert!(Path::new(BIN).join("postgres").exists(), "{BIN}/postgres is missing: install Debian's package postgresql-15");
-        let folder = tempfile::Builder::new().prefix("store-pg-").tempdir_in("/tmp").unwrap().keep();
-        if rustix::process::geteuid().is_root() {
-            assert!(Command::new("chown").arg("postgres:postgres").arg(&folder).status().unwrap().success());
-        }
-        let made = as_user("initdb").args(["-U", "bleu", "-A", "trust", "--no-sync", "-D"]).arg(folder.join("data")).output().unwrap();
-        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let cluster = Cluster { folder, server: Mutex::new(None) };
-        cluster.start();
-        cluster
-    }
-
-    fn start(&self) {
-        let mut server = as_user("postgres");
-        server.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
-        server.args(["-c", "listen_addresses=", "-c", "max_connections=300", "-c", "shared_buffers=32MB"]);
-        let mut child = server.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).env("LC_ALL", "C").spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let mut said = Vec::new();
-        for line in log.by_ref() {
-            said.push(line);
-            if said.last().is_some_and(|line| line.contains("ready to accept connections")) {
-                // a server whose log nobody reads would stop
-                std::thread::spawn(move || log.for_each(drop));
-                *self.server.lock().unwrap() = Some(child);
-                return;
-            }
-        }
-        panic!("the server ended ({}): {}", child.wait().unwrap(), said.join("\n"));
-    }
-
-    /// The process that was spawned became the server: setpriv replaces itself.
-    fn signal(&self, name: &str) {
-        if let Some(mut child) = self.server.lock().unwrap().take() {
-            let sent = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
-            assert!(sent.unwrap().success());
-            child.wait().unwrap();
-        }
-    }
-
-    fn connect(&self, database: &str) -> String {
-        format!("host={} user=bleu dbname={database}", self.folder.display())
-    }
-
-    fn new_database(&self) -> String {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let connect = self.connect("postgres");
-        let create = format!("CREATE DATABASE {name}");
-        runtime().block_on(async {
-            let (client, connection) = tokio_postgres::connect(&connect, tokio_postgres::NoTls).await.unwrap();
-            tokio::spawn(connection);
-            client.batch_execute(&create).await.unwrap();
-        });
-        self.connect(&name)
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.signal("INT");
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
 
 /// Shared by the tests, so that one start serves all; a `static` is not dropped, so the last user stops it.
 static SHARED: Mutex<std::sync::Weak<Cluster>> = Mutex::new(std::sync::Weak::new());
@@ -119,7 +30,7 @@ struct PostgresWorld {
 impl PostgresWorld {
     fn new() -> PostgresWorld {
         let cluster = shared();
-        let connect = cluster.new_database();
+        let connect = cluster.connect(&cluster.new_database());
         PostgresWorld { _cluster: cluster, connect, runtime: OnceLock::new() }
     }
 }
@@ -241,7 +152,7 @@ async fn pass(mut client: tokio::net::UnixStream, mut server: tokio::net::UnixSt
 #[test]
 fn a_lost_answer_is_found_out() {
     let cluster = shared();
-    let direct = cluster.new_database();
+    let direct = cluster.connect(&cluster.new_database());
     runtime().block_on(async {
         let proxy = Proxy::start(&cluster);
         let connect = direct.replace(&cluster.folder.display().to_string(), &proxy.folder.path().display().to_string());
