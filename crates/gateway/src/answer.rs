@@ -2,6 +2,7 @@
 
 use crate::Inner;
 use crate::edge::ResponseBody;
+use crate::places::Turn;
 use crate::route::{Route, route};
 use base::{Error, Kind, RequestId, Result};
 use bytes::Bytes;
@@ -14,7 +15,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use trust::{Ask, Caller, Origin};
 
 /// Verifies a bearer token against the audiences of a door. `identity` supplies it.
@@ -29,7 +29,7 @@ pub(crate) async fn answer<B>(
     inner: Arc<Inner>,
     request: Request<B>,
     peer: Option<IpAddr>,
-    turn: Option<OwnedSemaphorePermit>,
+    turn: Option<Turn>,
 ) -> Response<ResponseBody>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -318,6 +318,13 @@ fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
     let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// Too many requests of one peer wait already: each dialect's clients know this status, and try again.
+pub(crate) fn busy() -> Response<ResponseBody> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Too many requests at once. Try again.");
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 

@@ -1,6 +1,7 @@
 //! Listeners, TLS, limits, and "which service is this for?". One request's way:
 //!
-//! 1. `edge`: the connection, its limits and time-outs; the head becomes a [`Head`], the body stays a stream.
+//! 1. `edge`: a connection gets a place (`places`) and is served within its time-outs (`connection`); the head
+//!    becomes a [`Head`](service::Head), the body stays a stream.
 //! 2. `route`: host and path find a door and a row in the services' tables.
 //! 3. Authentication: the service's own scheme, then a bearer token, else anonymous.
 //! 4. `trust`: the permit for what the row says, refused or opened.
@@ -9,9 +10,11 @@
 //! The gateway knows no service by name: it is handed tables.
 
 mod answer;
+mod connection;
 pub mod dns;
 mod edge;
 mod names;
+mod places;
 mod route;
 mod tls;
 
@@ -36,13 +39,19 @@ pub(crate) struct Inner {
     services: Vec<(Arc<dyn Service>, Operations)>,
     bearer: VerifyBearer,
     limits: Limits,
+    places: Arc<places::Places>,
 }
 
 impl Gateway {
     /// Services earlier in the list are asked first on the bare host (`localhost`), where several claim the same paths.
     pub fn new(trust: Trust, urls: Arc<Urls>, services: Vec<Arc<dyn Service>>, bearer: VerifyBearer) -> Gateway {
+        Gateway::bounded(trust, urls, services, bearer, Limits::default())
+    }
+
+    /// As [`Gateway::new`], with other bounds.
+    pub fn bounded(trust: Trust, urls: Arc<Urls>, services: Vec<Arc<dyn Service>>, bearer: VerifyBearer, limits: Limits) -> Gateway {
         let services = services.into_iter().map(|s| (s.clone(), s.operations())).collect();
-        Gateway(Arc::new(Inner { trust, urls, services, bearer, limits: Limits::default() }))
+        Gateway(Arc::new(Inner { trust, urls, services, bearer, limits, places: Arc::new(places::Places::new(limits)) }))
     }
 
     /// Accepts connections until [`Listening::stop`]. Errors: the address is taken or not ours.
@@ -61,7 +70,7 @@ impl Gateway {
 
     /// Every row of every service: for the refusal tests, the documents and the coverage list.
     pub fn operations(&self) -> impl Iterator<Item = (&'static str, &service::Operation)> {
-        self.0.services.iter().flat_map(|(s, table)| table.rows.iter().map(|row| (s.namespace(), row)))
+        self.0.services.iter().flat_map(|(s, table)| table.rows.iter().map(|row| (s.namespace(), &**row)))
     }
     /// The audiences each door accepts in a bearer token: a golden file in the tests.
     pub fn audiences(&self) -> Vec<(&'static str, Vec<String>)> {
