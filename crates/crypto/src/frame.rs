@@ -168,6 +168,29 @@ pub fn seal_chunk(key: &SealKey, chunk_id: [u8; CHUNK_ID_BYTES], aad: &[u8], pla
     Ok(out)
 }
 
+/// Where content byte `at` of a chunk lies in its stored form.
+pub fn stored_at(at: u64) -> u64 {
+    at + at / FRAME_BYTES as u64 * TAG_BYTES as u64
+}
+
+/// Seals a chunk whose content lies where its frames will ([`stored_at`]), with room for a tag behind each. `stored` is
+/// [`sealed_chunk_bytes`] of the content long. Error `Internal`: no content has that stored length.
+pub fn seal_chunk_in_place(key: &SealKey, chunk_id: [u8; CHUNK_ID_BYTES], aad: &[u8], stored: &mut [u8]) -> Result<()> {
+    let mut sealer = FrameSealer::new(key, chunk_id, aad);
+    let count = stored.len().div_ceil(SEALED_FRAME_BYTES);
+    if count == 0 {
+        return Err(Error::internal("a chunk of no stored bytes has no room for its tag"));
+    }
+    for (number, room) in stored.chunks_mut(SEALED_FRAME_BYTES).enumerate() {
+        let Some(plain_bytes) = room.len().checked_sub(TAG_BYTES) else {
+            return Err(Error::internal(format!("a last frame of {} stored bytes has no room for its tag", room.len())));
+        };
+        let (frame, tag) = room.split_at_mut(plain_bytes);
+        tag.copy_from_slice(&sealer.seal_frame_detached(frame, number + 1 == count)?);
+    }
+    Ok(())
+}
+
 /// Opens a whole chunk that lies in memory. Error as [`FrameOpener::open_frame`], also for a wrong length.
 pub fn open_chunk(key: &SealKey, chunk_id: [u8; CHUNK_ID_BYTES], aad: &[u8], plain_bytes: u64, mut sealed: Vec<u8>) -> Result<Vec<u8>> {
     let opener = FrameOpener::new(key, chunk_id, aad, plain_bytes);
@@ -205,7 +228,16 @@ mod tests {
             let plain = content(bytes);
             let sealed = seal_chunk(&key(), ID, b"aad", &plain).unwrap();
             assert_eq!(sealed.len() as u64, sealed_chunk_bytes(bytes as u64));
+            let mut lying = vec![0xEE; sealed.len()];
+            for (at, byte) in plain.iter().enumerate() {
+                lying[stored_at(at as u64) as usize] = *byte;
+            }
+            seal_chunk_in_place(&key(), ID, b"aad", &mut lying).unwrap();
+            assert_eq!(lying, sealed, "{bytes}");
             assert_eq!(open_chunk(&key(), ID, b"aad", bytes as u64, sealed).unwrap(), plain);
+        }
+        for bytes in [0, 1, TAG_BYTES - 1, SEALED_FRAME_BYTES + 1, SEALED_FRAME_BYTES + TAG_BYTES] {
+            assert!(seal_chunk_in_place(&key(), ID, b"aad", &mut vec![0; bytes]).is_err(), "{bytes} stored bytes are no chunk");
         }
     }
 

@@ -41,7 +41,8 @@ pub use ca::{Ca, ServerCertificate};
 pub use certificate::ClientCertificate;
 pub use digest::{Crc64Nvme, Md5, Sha256, md5, sha256};
 pub use frame::{
-    CHUNK_ID_BYTES, FRAME_BYTES, FrameOpener, FrameSealer, SEALED_FRAME_BYTES, TAG_BYTES, open_chunk, seal_chunk, sealed_chunk_bytes,
+    CHUNK_ID_BYTES, FRAME_BYTES, FrameOpener, FrameSealer, SEALED_FRAME_BYTES, TAG_BYTES, open_chunk, seal_chunk, seal_chunk_in_place,
+    sealed_chunk_bytes, stored_at,
 };
 pub use mac::{HmacKey, hmac_sha256, verify_hmac_sha256};
 pub use note::{NoteKey, verify_note};

@@ -3,17 +3,18 @@
 use crate::content::{
     CHUNK_PLAIN_BYTES, Content, INDEX_PIECES_MAX, INLINE_BYTES_MAX, Layout, PIECES_MAX, Piece, PieceList, Staged, Staging, range_error,
 };
+use crate::intake::Intake;
 use crate::{Access, ByteStream, Permit, Table, Trust, Write, layout};
 use base::{Error, Kind, Result, Stored};
 use bytes::{Bytes, BytesMut};
-use crypto::{Crc64Nvme, FRAME_BYTES, FrameOpener, Md5, SealKey, Sha256, open_record, seal_chunk};
+use crypto::{FRAME_BYTES, FrameOpener, SealKey, Sha256, open_record, seal_chunk};
 use futures::{StreamExt, stream};
 use std::ops::Range;
 use store::{ChunkId, KeyRange, Version};
 
 /// Bytes opened at once while streaming: sixteen frames.
 const WINDOW_BYTES: u64 = 16 * FRAME_BYTES as u64;
-/// Windows read ahead of a slow client, and chunks written ahead of the disk.
+/// Windows read ahead of a slow client.
 const AHEAD: usize = 2;
 
 /// A value and the version to check it with.
@@ -195,18 +196,21 @@ impl Reader {
         let stored = opener.stored_range(frames.start).start..opener.stored_range(frames.end - 1).end;
         let site = self.trust.inner().site(&at.site)?;
         let sealed = site.read(id, &at, stored.clone()).await?;
-        let mut sealed = BytesMut::from(&sealed[..]);
-        let mut plain = BytesMut::with_capacity((part.end - part.start) as usize);
+        // opened where it lies, and moved together: a window needs no second buffer
+        let mut bytes = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        let mut filled = 0;
         for number in frames {
             let place = opener.stored_range(number);
-            let frame = &mut sealed[(place.start - stored.start) as usize..(place.end - stored.start) as usize];
-            let open = opener.open_frame(number, frame)?;
+            let at = (place.start - stored.start) as usize;
+            let open = opener.open_frame(number, &mut bytes[at..(place.end - stored.start) as usize])?.len();
             let begin = number * FRAME_BYTES as u64;
-            let from = part.start.saturating_sub(begin).min(open.len() as u64) as usize;
-            let to = (part.end - begin).min(open.len() as u64) as usize;
-            plain.extend_from_slice(&open[from..to]);
+            let from = part.start.saturating_sub(begin).min(open as u64) as usize;
+            let to = (part.end - begin).min(open as u64) as usize;
+            bytes.copy_within(at + from..at + to, filled);
+            filled += to - from;
         }
-        Ok(plain.freeze())
+        bytes.truncate(filled);
+        Ok(bytes.freeze())
     }
 
     /// All pieces that index chunks name.
@@ -256,7 +260,7 @@ impl Permit<Write> {
     /// Seals a body as it comes and makes it durable aside: nothing is visible until a batch adopts it. Memory stays
     /// below a few chunks whatever the length. Errors: `RequestBodyTooLarge`, what the body's stream says, a full disk.
     pub async fn stage(&self, mut body: ByteStream, staging: Staging) -> Result<Staged> {
-        let mut intake = Intake::new(self, staging.md5);
+        let mut intake = Intake::new(self, &staging);
         while let Some(part) = body.next().await {
             let part = part?;
             if intake.length + part.len() as u64 > staging.bytes_max {
@@ -303,7 +307,7 @@ impl Permit<Write> {
     }
 
     /// Few pieces stay in the row; many go into index chunks. Small inline pieces do not swell a row: their bytes count.
-    async fn layout(&self, pieces: Vec<Piece>, made: &mut Vec<Piece>) -> Result<Layout> {
+    pub(crate) async fn layout(&self, pieces: Vec<Piece>, made: &mut Vec<Piece>) -> Result<Layout> {
         let inline: usize = pieces.iter().map(|p| if let Piece::Inline(b) = p { b.len() } else { 0 }).sum();
         if pieces.len() <= PIECES_MAX && inline <= INLINE_BYTES_MAX {
             return Ok(Layout::Pieces(pieces));
@@ -330,95 +334,10 @@ impl Permit<Write> {
     }
 }
 
-/// A body on its way in.
-struct Intake<'p> {
-    permit: &'p Permit<Write>,
-    buffer: BytesMut,
-    length: u64,
-    sha256: Sha256,
-    crc64: Crc64Nvme,
-    md5: Option<Md5>,
-    writing: stream::FuturesOrdered<base::Fut<'static, Result<Piece>>>,
-    pieces: Vec<Piece>,
-}
-
-impl<'p> Intake<'p> {
-    fn new(permit: &'p Permit<Write>, md5: bool) -> Intake<'p> {
-        Intake {
-            permit,
-            buffer: BytesMut::new(),
-            length: 0,
-            sha256: Sha256::new(),
-            crc64: Crc64Nvme::new(),
-            md5: md5.then(Md5::new),
-            writing: stream::FuturesOrdered::new(),
-            pieces: Vec::new(),
-        }
-    }
-
-    async fn take(&mut self, mut part: Bytes) -> Result<()> {
-        self.length += part.len() as u64;
-        self.sha256.update(&part);
-        self.crc64.update(&part);
-        if let Some(md5) = &mut self.md5 {
-            md5.update(&part);
-        }
-        while !part.is_empty() {
-            let room = CHUNK_PLAIN_BYTES - self.buffer.len();
-            self.buffer.extend_from_slice(&part.split_to(part.len().min(room)));
-            if self.buffer.len() == CHUNK_PLAIN_BYTES {
-                self.write_chunk().await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn write_chunk(&mut self) -> Result<()> {
-        if self.writing.len() >= AHEAD {
-            self.wait_for_one().await?;
-        }
-        let plain = std::mem::take(&mut self.buffer).freeze();
-        let (trust, key, aad) = (self.permit.trust.clone(), self.permit.key.clone(), self.permit.space.id.0.into_bytes());
-        // a task, so that sealing and writing go on while the next bytes arrive
-        let task = tokio::spawn(seal_and_put(trust, key, aad, plain));
-        self.writing.push_back(Box::pin(async move { task.await.map_err(Error::internal)? }));
-        Ok(())
-    }
-
-    async fn wait_for_one(&mut self) -> Result<()> {
-        if let Some(piece) = self.writing.next().await {
-            self.pieces.push(piece?);
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<Staged> {
-        if self.length <= INLINE_BYTES_MAX as u64 {
-            if self.length > 0 {
-                self.pieces.push(Piece::Inline(std::mem::take(&mut self.buffer).freeze()));
-            }
-        } else if !self.buffer.is_empty() {
-            self.write_chunk().await?;
-        }
-        while !self.writing.is_empty() {
-            self.wait_for_one().await?;
-        }
-        let mut made: Vec<Piece> = self.pieces.iter().filter(|p| matches!(p, Piece::Chunk { .. })).cloned().collect();
-        let body = self.permit.layout(self.pieces, &mut made).await?;
-        Ok(Staged {
-            content: Content { length: self.length, body },
-            sha256: self.sha256.finish(),
-            md5: self.md5.map(Md5::finish),
-            crc64: self.crc64.finish(),
-            made,
-        })
-    }
-}
-
 /// Below this, sealing takes less time than handing it to another thread.
 const SEAL_INLINE_BYTES: usize = 256 << 10;
 
-async fn seal_and_put(trust: Trust, key: SealKey, aad: [u8; 16], plain: Bytes) -> Result<Piece> {
+pub(crate) async fn seal_and_put(trust: Trust, key: SealKey, aad: [u8; 16], plain: Bytes) -> Result<Piece> {
     let id = ChunkId(crypto::random_array(&*trust.inner().chance));
     let plain_bytes = plain.len() as u64;
     let sealed = if plain.len() <= SEAL_INLINE_BYTES {

@@ -23,6 +23,7 @@ mod data;
 mod export;
 mod facts;
 mod gathered;
+mod intake;
 mod journal;
 mod keys;
 mod layout;
