@@ -37,8 +37,10 @@ pub fn open_memory() -> Result<Arc<Store>> {
     Ok(Store::new(Arc::new(Memory::default())))
 }
 
-/// Rows in the table `kv` of a PostgreSQL database, made if absent. `connect` is a libpq connection string or URL, over
-/// a Unix socket or a network that is trusted (no TLS yet). Error (kind Unavailable) `StoreUnavailable`: no database there.
+/// Rows in the table `kv` of a PostgreSQL database, made if absent. `connect` is a libpq URL or connection string; what
+/// leaves this machine is encrypted (`sslmode=verify-full&sslrootcert=FILE`) or said not to be (`sslmode=disable`).
+/// Errors: `InvalidConnectionString` or `ConnectionNotProtected` (kind Invalid); `StoreUnavailable` (kind
+/// Unavailable), no database there.
 pub async fn open_postgres(connect: &str) -> Result<Arc<Store>> {
     Ok(Store::new(Arc::new(Postgres::open(connect).await?)))
 }

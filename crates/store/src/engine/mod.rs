@@ -3,6 +3,7 @@
 mod fjall;
 mod memory;
 mod postgres;
+mod postgres_way;
 mod redb;
 
 pub(crate) use fjall::Fjall;

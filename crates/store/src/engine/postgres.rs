@@ -5,15 +5,15 @@
 //! databases of this wire offer. Connections live on a runtime of their own: the committer is no async code, and
 //! callers come and go with their runtimes.
 
+use super::postgres_way::Way;
 use super::{ApplyError, Batch, Engine, Rows, Span, collect};
 use base::{Error, Fut, Kind, Result};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, Statement};
+use tokio_postgres::{Client, Statement};
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS kv (k bytea PRIMARY KEY, v bytea NOT NULL)";
 /// An acknowledged commit is on the disk of the primary, and of its synchronous standbys where there are any.
@@ -36,10 +36,9 @@ SELECT count(*) FROM fence";
 
 /// The first connection writes, the others read.
 const LINKS: usize = 4;
-const CONNECT_SECONDS_MAX: u64 = 5;
 
 pub(crate) struct Postgres {
-    config: Config,
+    way: Way,
     /// Taken at drop: a runtime may not be dropped by a task of another.
     runtime: Option<Runtime>,
     links: [Mutex<Option<Arc<Link>>>; LINKS],
@@ -58,13 +57,8 @@ struct Link {
 }
 
 impl Link {
-    async fn open(config: Config) -> Result<Link, tokio_postgres::Error> {
-        let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::warn!(%error, "a database connection ended");
-            }
-        });
+    async fn open(way: Way) -> Result<Link, tokio_postgres::Error> {
+        let client = way.connect().await?;
         client.batch_execute(SESSION).await?;
         for hint in HINTS {
             match client.batch_execute(hint).await {
@@ -86,27 +80,23 @@ impl Link {
 
 impl Postgres {
     pub(crate) async fn open(connect: &str) -> Result<Postgres> {
-        let mut config: Config = connect
-            .parse()
-            .map_err(|e| Error::invalid("InvalidConnectionString", "The database's connection string is not readable.").because(e))?;
-        config.connect_timeout(Duration::from_secs(CONNECT_SECONDS_MAX)).application_name("bleu");
+        let way = Way::parse(connect)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("postgres")
             .enable_all()
             .build()
             .map_err(Error::internal)?;
-        let made = config.clone();
+        let made = way.clone();
         let schema = runtime.spawn(async move {
-            let (client, connection) = made.connect(NoTls).await?;
-            tokio::spawn(connection);
+            let client = made.connect().await?;
             match client.batch_execute(SCHEMA).await {
                 // two processes may make the table at once; the one that lost finds it there
                 Err(e) if e.code() == Some(&SqlState::UNIQUE_VIOLATION) => client.batch_execute(SCHEMA).await,
                 outcome => outcome,
             }
         });
-        let postgres = Postgres { config, runtime: Some(runtime), links: Default::default(), next_reader: AtomicUsize::new(0) };
+        let postgres = Postgres { way, runtime: Some(runtime), links: Default::default(), next_reader: AtomicUsize::new(0) };
         schema.await.map_err(Error::internal)?.map_err(unavailable)?;
         Ok(postgres)
     }
@@ -118,7 +108,7 @@ impl Postgres {
             return Ok(link);
         }
         let runtime = self.runtime.as_ref().ok_or_else(|| Error::internal("the store is closed"))?;
-        let link = runtime.spawn(Link::open(self.config.clone())).await.map_err(Error::internal)?.map_err(unavailable)?;
+        let link = runtime.spawn(Link::open(self.way.clone())).await.map_err(Error::internal)?.map_err(unavailable)?;
         let link = Arc::new(link);
         *self.links[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
         Ok(link)

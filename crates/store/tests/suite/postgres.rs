@@ -30,7 +30,7 @@ struct PostgresWorld {
 impl PostgresWorld {
     fn new() -> PostgresWorld {
         let cluster = shared();
-        let connect = cluster.connect(&cluster.new_database());
+        let connect = cluster.url(&cluster.new_database());
         PostgresWorld { _cluster: cluster, connect, runtime: OnceLock::new() }
     }
 }
@@ -198,4 +198,109 @@ fn a_database_that_dies_is_found_again_and_nothing_is_lost() {
             }
         }
     });
+}
+
+/// An authority, and what it signs. Files in PEM.
+struct Authority {
+    folder: tempfile::TempDir,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let folder = tempfile::tempdir().unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        std::fs::write(folder.path().join("root.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Authority { folder, issuer: rcgen::Issuer::new(params, key) }
+    }
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+    /// `NAME.pem` and `NAME.key`, for the server names or the user `name`.
+    fn issue(&self, name: &str, server_names: &[&str]) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names: Vec<String> = server_names.iter().map(|n| (*n).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        std::fs::write(self.path(&format!("{name}.pem")), params.signed_by(&key, &self.issuer).unwrap().pem()).unwrap();
+        std::fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+}
+
+#[test]
+fn a_database_over_tls_is_who_it_says_and_so_are_we() {
+    use std::os::unix::fs::PermissionsExt;
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    ours.issue("server", &["127.0.0.1"]);
+    ours.issue("bleu", &[]);
+    theirs.issue("bleu", &[]);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut cluster = Cluster::prepare();
+    for (from, to) in [("root.pem", "root.crt"), ("server.pem", "server.crt"), ("server.key", "server.key")] {
+        let path = cluster.data().join(to);
+        std::fs::copy(ours.path(from), &path).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        cluster.give(&path);
+    }
+    // TCP only with TLS, and only for who shows a certificate of that name
+    std::fs::write(cluster.data().join("pg_hba.conf"), "local all all trust\nhostssl all all 127.0.0.1/32 cert\n").unwrap();
+    for setting in ["ssl=on", "ssl_ca_file=root.crt", "listen_addresses=127.0.0.1", &format!("port={port}")] {
+        cluster.set(setting);
+    }
+    cluster.start();
+    let url = |host: &str, words: &str| format!("postgres://bleu@{host}:{port}/postgres?{words}");
+    let root = format!("sslmode=verify-full&sslrootcert={}", ours.path("root.pem"));
+    let mine = format!("sslcert={}&sslkey={}", ours.path("bleu.pem"), ours.path("bleu.key"));
+    runtime().block_on(async {
+        for mode in ["verify-full", "require"] {
+            let kv = store::open_postgres(&url("127.0.0.1", &format!("{root}&{mine}").replace("verify-full", mode))).await.unwrap();
+            commit(&*kv, vec![], vec![put("a", mode)]).await.unwrap();
+            assert_eq!(value(&*kv, "a").await.as_deref(), Some(mode));
+            let (client, connection) = tokio_postgres::connect(
+                &format!("host={} port={port} user=bleu dbname=postgres", cluster.folder.display()),
+                tokio_postgres::NoTls,
+            )
+            .await
+            .unwrap();
+            tokio::spawn(connection);
+            let clear = "SELECT count(*) FILTER (WHERE s.ssl), count(*) FILTER (WHERE NOT s.ssl) FROM pg_stat_ssl s \
+                         JOIN pg_stat_activity a USING (pid) WHERE a.application_name = 'bleu'";
+            let row = client.query_one(clear, &[]).await.unwrap();
+            assert!(row.get::<_, i64>(0) > 0 && row.get::<_, i64>(1) == 0, "{row:?}");
+            kv.close().await.unwrap();
+        }
+        let another = format!("sslmode=verify-full&sslrootcert={}", theirs.path("root.pem"));
+        let forged = format!("sslcert={}&sslkey={}", theirs.path("bleu.pem"), theirs.path("bleu.key"));
+        for (why, url) in [
+            ("an authority that does not speak for it", url("127.0.0.1", &format!("{another}&{mine}"))),
+            ("a name that is not the certificate's", url("localhost", &format!("{root}&{mine}"))),
+            ("a certificate of ours that it does not know", url("127.0.0.1", &format!("{root}&{forged}"))),
+            ("no certificate of ours", url("127.0.0.1", &root)),
+            ("no TLS", url("127.0.0.1", "sslmode=disable")),
+        ] {
+            let Err(error) = store::open_postgres(&url).await else { panic!("connected with {why}") };
+            assert_eq!(error.code, "StoreUnavailable", "{why}: {error}");
+        }
+        // a database without TLS where TLS is asked for
+        let plain = shared();
+        let proxy_port = bridge(&plain).await;
+        let asked = format!("postgres://bleu@127.0.0.1:{proxy_port}/postgres?{root}");
+        let Err(error) = store::open_postgres(&asked).await else { panic!("connected in clear") };
+        assert_eq!(error.code, "StoreUnavailable");
+    });
+}
+
+/// TCP in front of a cluster that has only its socket.
+async fn bridge(cluster: &Cluster) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, socket) = (listener.local_addr().unwrap().port(), cluster.folder.join(SOCKET));
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = tokio::net::UnixStream::connect(&socket).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    port
 }
