@@ -2,11 +2,15 @@
 
 mod altered;
 mod client;
+#[path = "../../../crates/store/tests/suite/cluster.rs"]
+mod cluster;
 mod crash;
 mod faults;
 mod fuzz;
 mod golden;
 mod logs;
+mod postgres;
+mod process;
 mod restart;
 mod stories;
 mod strangers;
