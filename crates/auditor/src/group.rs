@@ -201,12 +201,12 @@ impl Group {
 
     fn count_acts(&mut self, event: &Event) {
         if event.lines.is_empty() {
-            self.count(&event.verb, who(&event.who), event.outcome.ended, 1);
+            self.count(&event.verb, who(&event.who, event.owner), event.outcome.ended, 1);
         }
         for line in &event.lines {
             // `Event::decode` has checked that the caller is listed
             let caller = event.caller(line.who).unwrap_or(&event.who);
-            self.count(&line.verb, who(caller), line.outcome.ended, line.count);
+            self.count(&line.verb, who(caller, event.owner), line.outcome.ended, line.count);
         }
     }
 

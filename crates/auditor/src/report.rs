@@ -4,7 +4,7 @@
 use crate::group::Group;
 use base::{EntryId, Place, SiteName, TenantId, Text, Timestamp};
 use record::bundle::Header;
-use record::{Actor, Digest, Ended, Who};
+use record::{Actor, Digest, Ended, Owner, Who};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -402,8 +402,9 @@ impl Summary {
     }
 }
 
-/// A caller in a word or two: its kind, and a name or id.
-pub(crate) fn who(who: &Who) -> String {
+/// A caller in a word or two: its kind, and a name or id. Names are chosen by the tenant they are from: one of another
+/// tenant than the act's owner is shown with that tenant.
+pub(crate) fn who(who: &Who, owner: Owner) -> String {
     let kind = match who.kind {
         Actor::Anonymous => "anonymous",
         Actor::User => "user",
@@ -416,7 +417,11 @@ pub(crate) fn who(who: &Who) -> String {
         Actor::Region => "region",
     };
     let name = who.name.clone().or_else(|| who.object.map(|id| id.to_string())).or_else(|| who.app.map(|id| id.to_string()));
-    name.map_or(kind.into(), |name| format!("{kind} {name}"))
+    let who_text = name.map_or(kind.into(), |name| format!("{kind} {name}"));
+    match who.tenant {
+        Some(tenant) if owner != Owner::Tenant(tenant) => format!("{who_text} of tenant {tenant}"),
+        _ => who_text,
+    }
 }
 
 /// Seconds since 1970 as RFC 3339; empty for none.

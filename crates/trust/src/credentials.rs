@@ -1,6 +1,7 @@
 //! Credentials: checked here, never handed out. Passwords and client secrets as Argon2id, account keys for HMAC, client
 //! certificates; the region's token key; sealed tickets. Checking needs no permit: there is no caller yet.
 
+use crate::guesses::Attempts;
 use crate::journal::{self};
 use crate::{Access, Caller, Origin, Outcome, Permit, Receipt, Trust, Weight, layout};
 use base::{Chance, Error, ObjectId, ResourceId, Result, SpaceId, Stored, TenantId, Timestamp};
@@ -9,17 +10,12 @@ use crypto::{ClientCertificate, HmacKey, SecretBytes, open_record, password, sea
 use record::Phase;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::net::IpAddr;
 use std::sync::Arc;
 use store::KeyRange;
 
-/// Argon2id computations at once: each takes 19 MiB and about 20 ms of a core.
-pub(crate) const ARGON2_AT_ONCE: usize = 4;
 /// Locks that keep the attempts of one holder apart; holders share them by id.
 pub(crate) const ATTEMPT_LOCKS: usize = 256;
-/// Wrong passwords in a row before a holder is locked out.
-const WRONG_MAX: u32 = 10;
-/// The first lock-out; it doubles up to an hour.
-const LOCK_OUT_S: i64 = 60;
 /// Clocks of clients may be this much ahead of ours.
 const SKEW_S: i64 = 300;
 
@@ -150,32 +146,25 @@ pub struct SignIn {
     pub origin: Origin,
 }
 
-/// Wrong attempts of a holder.
-#[derive(Serialize, Deserialize, Default, Clone)]
-struct Attempts {
-    wrong: u32,
-    locked_until: Timestamp,
-}
-
-impl Stored for Attempts {
-    const NAME: &'static str = "trust.attempts";
-    const VERSION: u8 = 1;
-    type Previous = Attempts;
-    fn upgrade(previous: Attempts) -> Attempts {
-        previous
-    }
-}
-
 /// See the module.
 pub struct Credentials<'t> {
     pub(crate) trust: &'t Trust,
 }
 
 impl Credentials<'_> {
-    /// Checks a password or client secret; `Ok(Ok(id))` names the credential that fits. Ten wrong ones in a row lock the
-    /// holder out for a minute, doubling; the count survives a restart.
-    pub async fn check_secret(&self, tenant: TenantId, holder: ObjectId, presented: SecretBytes) -> Result<Result<String, Denied>> {
+    /// Checks a password or client secret that came `from` there; `Ok(Ok(id))` names the credential that fits. Wrong ones
+    /// lock out the source they come from, and nobody else (`guesses`); the count survives a restart. Error
+    /// `temporarily_unavailable` (kind Throttled): too many wait to be checked.
+    pub async fn check_secret(
+        &self,
+        tenant: TenantId,
+        holder: ObjectId,
+        presented: SecretBytes,
+        from: Option<IpAddr>,
+    ) -> Result<Result<String, Denied>> {
         let inner = self.trust.inner();
+        let source = crate::source_prefix(from);
+        let queued = inner.gate.queue(&source)?;
         let Some((space, key)) = self.tenant_space(tenant)? else { return Ok(Err(Denied::Nothing)) };
         // one at a time for each holder: attempts side by side would each read the same count, and guess without end
         let _alone = match holder.0.is_nil() {
@@ -188,8 +177,8 @@ impl Credentials<'_> {
             Some((_, sealed)) => base::decode::<Attempts>(&open_record(&key, &attempts_row, &sealed)?)?,
             None => Attempts::default(),
         };
-        if attempts.locked_until > now {
-            return Ok(Err(Denied::LockedOut { retry_after_s: attempts.locked_until.seconds() - now.seconds() + 1 }));
+        if let Some(retry_after_s) = attempts.locked_s(&source, now) {
+            return Ok(Err(Denied::LockedOut { retry_after_s }));
         }
         let all = inner.credentials_of(space, &key, &holder.to_string()).await?;
         let stored: Vec<(String, String, Option<Timestamp>)> = all
@@ -200,7 +189,7 @@ impl Credentials<'_> {
             })
             .collect();
         let nothing = stored.is_empty();
-        let _turn = inner.argon2.acquire().await.map_err(Error::internal)?;
+        let _turn = queued.turn().await?;
         let found = tokio::task::spawn_blocking(move || -> Result<Option<(String, Option<Timestamp>)>> {
             for (id, phc, expires) in stored {
                 if password::verify_password(&presented, &phc)? {
@@ -218,18 +207,14 @@ impl Credentials<'_> {
         match found {
             Some((_, Some(expires))) if expires <= now => Ok(Err(Denied::Expired)),
             Some((id, _)) => {
-                if attempts.wrong > 0 {
-                    self.save_attempts(attempts_row, &key, Attempts::default()).await?;
+                if attempts.right(&source, now) {
+                    self.save_attempts(attempts_row, &key, attempts).await?;
                 }
                 Ok(Ok(id))
             }
             None if nothing => Ok(Err(Denied::Nothing)),
             None => {
-                attempts.wrong += 1;
-                if attempts.wrong >= WRONG_MAX {
-                    let doublings = (attempts.wrong - WRONG_MAX).min(6);
-                    attempts.locked_until = now.plus_seconds((LOCK_OUT_S << doublings).min(3_600));
-                }
+                attempts.wrong(&source, now);
                 self.save_attempts(attempts_row, &key, attempts).await?;
                 Ok(Err(Denied::Wrong))
             }

@@ -22,7 +22,9 @@ mod credentials;
 mod data;
 mod export;
 mod facts;
+mod foreign;
 mod gathered;
+mod guesses;
 mod intake;
 mod journal;
 mod keys;
@@ -56,7 +58,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, RwLock};
 use store::{Blobs, Commit, Kv, Op};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 /// The floor. Cheap to clone; whoever holds it can ask for permits, nothing more.
 #[derive(Clone)]
@@ -72,6 +74,7 @@ pub(crate) struct Inner {
     keys: keys::Keys,
     scribe: Scribe,
     gathered: gathered::Gathered,
+    foreign: foreign::Foreign,
     /// Acts whose permit was dropped: their closing entries are written by the next turn of the scribe.
     unfinished: Mutex<Vec<(Event, EntryId)>>,
     /// What a flush took and could not write: the next one begins with it.
@@ -80,7 +83,7 @@ pub(crate) struct Inner {
     /// The outbox number up to which entries have their log index.
     indexed: watch::Sender<u64>,
     wake: Notify,
-    argon2: Semaphore,
+    gate: guesses::Gate,
     attempts: Vec<tokio::sync::Mutex<()>>,
     token_key: SigningKey,
     tickets: SealKey,
@@ -224,6 +227,14 @@ impl Trust {
         let owner = self.facts(|f| f.tenant_of(&ask.target)).or(ask.caller.tenant());
         let owner = owner.filter(|t| self.0.keys.owner(Some(*t)).is_ok());
         let outcome = Outcome { result: Ended::Refused, ..Outcome::failed(error) };
+        if let (Some(owner), Some(stranger)) = (owner, ask.caller.tenant())
+            && stranger != owner
+            && !self.0.foreign.is_recorded(stranger, owner, self.0.clock.now())
+        {
+            let whole = base::ResourceId::tenant(owner);
+            let ask = Ask { target: whole.clone(), scope: whole, detail: String::new(), ..ask.clone() };
+            return self.gather(&ask, Some(owner), &outcome).await;
+        }
         if matches!(ask.weight, Weight::Before | Weight::Indexed) {
             let mut event = journal::event(ask, owner, "");
             journal::ended(&mut event, &outcome);

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use store::{Blobs, Check, Commit, KeyRange, Kv, Op};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -101,12 +101,13 @@ impl Trust {
             keys,
             scribe: Scribe { code: Digest(code) },
             gathered: Gathered::default(),
+            foreign: Default::default(),
             unfinished: Mutex::default(),
             kept: Mutex::default(),
             sequencer: tokio::sync::Mutex::new(sequencer),
             indexed,
             wake: Notify::new(),
-            argon2: Semaphore::new(crate::credentials::ARGON2_AT_ONCE),
+            gate: crate::guesses::Gate::new(),
             attempts: (0..crate::credentials::ATTEMPT_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
             token_key,
             log_signer,

@@ -361,7 +361,7 @@ async fn guesses_side_by_side_are_counted_one_by_one() {
     p.commit(Batch::new().set_credential(&anna.object.to_string(), "password", credential), Outcome::done(200)).await.unwrap();
     let guesses = (0..30).map(|i| {
         let (trust, guess) = (kit.trust.clone(), secret(&format!("wrong {i}")));
-        async move { trust.credentials().check_secret(tenant, anna.object, guess).await.unwrap().unwrap_err() }
+        async move { trust.credentials().check_secret(tenant, anna.object, guess, None).await.unwrap().unwrap_err() }
     });
     let answers = futures::future::join_all(guesses).await;
     assert_eq!(answers.iter().filter(|a| **a == trust::Denied::Wrong).count(), 10, "{answers:?}");

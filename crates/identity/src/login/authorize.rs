@@ -285,6 +285,7 @@ pub(super) async fn signed_in(
             Ok(SignedIn::Yes(user, receipt))
         }
         Err(error) if error.kind == Kind::Internal => Err(error),
+        Err(error) if error.kind == Kind::Throttled => Ok(SignedIn::No(page::BUSY, None)),
         Err(error) => {
             let receipt = match &known {
                 Some(user) if login.records_refusal(user.object, near.clock.now()) => {

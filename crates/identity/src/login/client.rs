@@ -92,7 +92,7 @@ impl Presented {
                 "AADSTS7000218: The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
             ));
         };
-        let checked = near.credentials().check_secret(tenant, holder_of(app), secret).await?;
+        let checked = near.credentials().check_secret(tenant, holder_of(app), secret, near.origin.peer).await?;
         checked.map(|_| Proof::Secret).map_err(|why| match why {
             Denied::Expired => invalid_client(format!("AADSTS7000222: The provided client secret keys for app '{app}' are expired. Create a new one with 'az ad app credential reset'.")),
             Denied::LockedOut { retry_after_s } => invalid_client(locked_out(retry_after_s).message),

@@ -119,6 +119,9 @@ impl Service for Login {
         let mut response = http::Response::new(Bytes::from(body.to_string()));
         *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
         response.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json; charset=utf-8"));
+        if error.kind == base::Kind::Throttled {
+            response.headers_mut().insert("retry-after", http::HeaderValue::from_static("2"));
+        }
         response
     }
 

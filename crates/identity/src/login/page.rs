@@ -20,6 +20,8 @@ pub(super) const NOT_POSSIBLE: Text = Text { en: "Sign-in is not possible", fr: 
 pub(super) const WRONG: Text =
     Text { en: "The user name or the password is wrong.", fr: "Le nom d’utilisateur ou le mot de passe est incorrect." };
 pub(super) const LOCKED: Text = Text { en: "Too many wrong attempts. Try again later.", fr: "Trop de tentatives. Réessayez plus tard." };
+pub(super) const BUSY: Text =
+    Text { en: "Too many people sign in just now. Try again.", fr: "Trop de connexions en ce moment. Réessayez." };
 pub(super) const STALE: Text = Text {
     en: "This page is too old, or was opened in another browser. Start again from the application.",
     fr: "Cette page est périmée, ou a été ouverte dans un autre navigateur. Recommencez depuis l’application.",

@@ -5,7 +5,7 @@ use super::issue::{Grant, Refresh, Wish, check_verifier, issue, living_user};
 use super::{Authority, Login, authorize, device, ok, record};
 use crate::dialect::{invalid_client, invalid_grant, invalid_request, locked_out, oauth_error, unknown_application, wrong_password};
 use crate::directory::{AZ_CLIENT, find_user, holder_of};
-use base::{AppId, Error, ObjectId, Result, TenantId, Timestamp};
+use base::{AppId, Error, Kind, ObjectId, Result, TenantId, Timestamp};
 use crypto::SecretBytes;
 use serde_json::{Value, json};
 use service::{Call, Head, Neighbours, Public, Reply, collect};
@@ -35,7 +35,9 @@ async fn answer(login: &Login, head: &Head, public: Public, near: &Neighbours, a
     };
     match result {
         Ok(value) => Ok(ok(record(near, &who, app, Outcome::done(200), &attempt.detail).await?, &value)),
-        Err(error) if error.kind == base::Kind::Internal || !login.records_refusal(who.object, near.clock.now()) => Err(error),
+        // who was not even heard is a stranger's matter
+        Err(error) if matches!(error.kind, Kind::Internal | Kind::Throttled) => Err(error),
+        Err(error) if !login.records_refusal(who.object, near.clock.now()) => Err(error),
         Err(error) => {
             let outcome = Outcome { result: Ended::Refused, ..Outcome::failed(&error) };
             let receipt = record(near, &who, app, outcome, &format!("{}: {}", attempt.detail, number(&error))).await?;
@@ -248,12 +250,12 @@ pub(super) async fn check_user(
         let somewhere = authority.tenant.or_else(|| near.facts(|f| f.tenants().next().map(|t| t.id)));
         if let Some(tenant) = somewhere {
             let nobody = ObjectId(uuid::Uuid::nil());
-            let _ = near.credentials().check_secret(tenant, nobody, presented).await?;
+            let _ = near.credentials().check_secret(tenant, nobody, presented, near.origin.peer).await?;
         }
         return Err(wrong_password());
     };
     known(&user);
-    match near.credentials().check_secret(user.tenant, user.object, presented).await? {
+    match near.credentials().check_secret(user.tenant, user.object, presented, near.origin.peer).await? {
         Ok(_) if !user.enabled => Err(invalid_grant("AADSTS50057: The user account is disabled.")),
         Ok(_) => Ok(user),
         Err(Denied::LockedOut { retry_after_s }) => Err(locked_out(retry_after_s)),
@@ -292,7 +294,7 @@ async fn identity_token(login: &Login, head: &Head, near: &Neighbours, attempt: 
     attempt.is(&principal, app);
     let wish = login.wish(head, &Form::from_pairs(&[("resource".into(), resource.to_owned())])?)?;
     attempt.detail = format!("managed identity for {}", wish.resource);
-    match near.credentials().check_secret(principal.tenant, holder_of(app), SecretBytes::from(secret.to_owned())).await? {
+    match near.credentials().check_secret(principal.tenant, holder_of(app), SecretBytes::from(secret.to_owned()), near.origin.peer).await? {
         Ok(_) => {}
         Err(Denied::LockedOut { retry_after_s }) => return Err(invalid_client(locked_out(retry_after_s).message)),
         Err(_) => return Err(invalid_client("AADSTS7000215: Invalid identity header.")),
