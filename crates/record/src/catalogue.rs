@@ -50,12 +50,20 @@ pub const BATCH_LOST: Verb = verb(
     "The process before this one was cut off: batched reads of its last second may be missing.",
     "Le processus précédent a été interrompu : les lectures groupées de sa dernière seconde peuvent manquer.",
 );
+/// Owner: that of the act. Where the opening can be read, the closing entry repeats it instead.
 pub const ACT_SWEPT: Verb = verb(
     "Act swept",
+    Weight::Before,
+    &["opens", "why"],
+    "An act that a stopped process had left open was closed as unfinished, though its opening can't be read.",
+    "Un acte laissé ouvert par un processus arrêté a été clos comme inachevé, bien que son ouverture soit illisible.",
+);
+pub const ACT_LEFT_OPEN: Verb = verb(
+    "Act left open",
     Weight::System,
-    &["opens"],
-    "An act that a stopped process had left open was closed as unfinished.",
-    "Un acte laissé ouvert par un processus arrêté a été clos comme inachevé.",
+    &["opens", "why"],
+    "An act that a stopped process had left open can't be closed: whose it is can't be told any more.",
+    "Un acte laissé ouvert par un processus arrêté ne peut être clos : on ne sait plus à qui il est.",
 );
 pub const TRUST_KEYS: Verb = verb(
     "Trust keys",
@@ -162,6 +170,7 @@ pub const ALL: &[Verb] = &[
     PROCESS_STOPPED,
     BATCH_LOST,
     ACT_SWEPT,
+    ACT_LEFT_OPEN,
     TRUST_KEYS,
     CA_CREATED,
     CERTIFICATE_ISSUED,

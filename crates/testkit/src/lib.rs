@@ -42,6 +42,7 @@ pub struct Setup {
     pub bearer: VerifyBearer,
     pub kv: Arc<dyn Kv>,
     pub blobs: Arc<dyn Blobs>,
+    pub witnesses: Vec<Arc<dyn trust::Witness>>,
 }
 
 impl Setup {
@@ -54,6 +55,7 @@ impl Setup {
             bearer: Arc::new(|_, _, _| Err(Error::new(Kind::Unauthenticated, "InvalidAuthenticationToken", "No tokens here."))),
             kv: store::open_memory().expect("an engine in memory opens"),
             blobs: Arc::new(MemoryBlobs::new(site())),
+            witnesses: Vec::new(),
         }
     }
     pub fn services(mut self, services: Vec<Arc<dyn Service>>) -> Setup {
@@ -66,6 +68,10 @@ impl Setup {
     }
     pub fn bearer(mut self, bearer: VerifyBearer) -> Setup {
         self.bearer = bearer;
+        self
+    }
+    pub fn witnesses(mut self, witnesses: Vec<Arc<dyn trust::Witness>>) -> Setup {
+        self.witnesses = witnesses;
         self
     }
     /// Another engine: for tests of durability and faults.
@@ -145,7 +151,7 @@ impl Kit {
             version: "test".into(),
             location: Location::new("francecentral").expect("a location"),
             domain: "bleu.localhost".into(),
-            witnesses: Vec::new(),
+            witnesses: setup.witnesses,
             token_key: Some(token_key()),
         })
         .await?;

@@ -1,7 +1,8 @@
 //! What an auditor is handed: bundles, trust files, proofs; and the status that people read.
 
-use crate::sequencer::{SealedOpening, read_tiles};
-use crate::{Inner, Trust, journal, layout};
+use crate::sequencer::SealedOpening;
+use crate::witnesses::Whom;
+use crate::{Inner, Trust, journal, layout, lock};
 use base::{EntryId, Error, Kind, Place, Result, TenantId, Timestamp};
 use crypto::open_record;
 use record::bundle::{Contents, Header, Held};
@@ -24,13 +25,24 @@ pub struct Proof {
     pub entry: Vec<u8>,
 }
 
+/// An act that a crash left open and that the sweep can't close: the next start tries again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOpen {
+    /// Its opening entry.
+    pub opening: EntryId,
+    pub why: String,
+}
+
 /// Where the region stands.
 #[derive(Clone, Debug)]
 pub struct Status {
     pub places: Vec<Place>,
     pub size: u64,
     pub root: Digest,
+    /// The published checkpoint has the cosignatures of all witnesses.
     pub cosigned: bool,
+    /// Acts that a crash left open and that can't be closed.
+    pub left_open: Vec<LeftOpen>,
     pub witnesses: usize,
     pub tenants: usize,
     pub spaces: usize,
@@ -52,12 +64,15 @@ impl Trust {
 
     pub async fn status(&self) -> Status {
         let inner = self.inner();
-        let sequencer = inner.sequencer.lock().await;
+        let head = inner.sequencer.lock().await.head;
+        let cosigned = lock(&inner.published).cosigned;
+        let left_open = lock(&inner.left_open).clone();
         self.facts(|f| Status {
             places: f.sites().iter().map(|s| s.place.clone()).collect(),
-            size: sequencer.head.size,
-            root: Digest(sequencer.head.root),
-            cosigned: sequencer.is_cosigned(inner),
+            size: head.size,
+            root: Digest(head.root),
+            cosigned,
+            left_open,
             witnesses: inner.witnesses.len(),
             tenants: f.tenants().count(),
             spaces: f.spaces().count(),
@@ -67,42 +82,42 @@ impl Trust {
 
     /// The newest signed checkpoint; `None` before the first.
     pub async fn checkpoint(&self) -> Option<Vec<u8>> {
-        self.inner().sequencer.lock().await.checkpoint.as_ref().map(|c| c.to_bytes())
+        lock(&self.inner().published).checkpoint.as_ref().map(|c| c.to_bytes())
     }
 
     /// A tile or entry bundle of the log, by its C2SP path.
     pub async fn tile(&self, path: &str) -> Result<Option<Vec<u8>>> {
-        let path = TilePath::parse(path)?;
-        let stored = self.inner().kv.get(&layout::tile(&path.to_string())).await?;
-        Ok(stored.map(|(_, bytes)| bytes.to_vec()))
+        self.inner().tile(TilePath::parse(path)?).await
     }
 
     /// The proof of one entry. Errors: `EntryNotFound`.
     pub async fn prove(&self, id: EntryId) -> Result<Proof> {
-        self.turn().await?;
+        self.move_on().await?;
         let inner = self.inner();
-        let sequencer = inner.sequencer.lock().await;
-        let (size, not_found) = (sequencer.head.size, || Error::new(Kind::NotFound, "EntryNotFound", format!("There is no entry {id}.")));
+        let not_found = || Error::new(Kind::NotFound, "EntryNotFound", format!("There is no entry {id}."));
+        let checkpoint = self.publish(Whom::All).await?.ok_or_else(not_found)?;
+        let size = checkpoint.checkpoint.size;
         // one shard: an entry's index is its number less one
         let index = id.number.checked_sub(1).filter(|i| *i < size && id.shard == layout::SHARD).ok_or_else(not_found)?;
-        let tiles = read_tiles(&*inner.kv, tiles::inclusion_paths(size, index)).await?;
+        let tiles = inner.tiles(tiles::inclusion_paths(size, index)).await?;
         let path = tiles::prove_inclusion(size, index, &|p| Ok(tiles.get(p).cloned()))?;
         let entry = inner.entries(index / TILE_WIDTH, size).await?.into_iter().nth((index % TILE_WIDTH) as usize).ok_or_else(not_found)?;
-        let checkpoint = sequencer.checkpoint.as_ref().map(|c| c.to_bytes()).unwrap_or_default();
-        Ok(Proof { id, index, size, leaf: Digest::leaf(&entry), path, checkpoint, entry })
+        Ok(Proof { id, index, size, leaf: Digest::leaf(&entry), path, checkpoint: checkpoint.to_bytes(), entry })
     }
 
-    /// The newest entries of an owner, opened: index, entry, event. For `bleu record follow`.
-    pub async fn entries_from(&self, tenant: Option<TenantId>, from: u64) -> Result<Vec<(u64, Entry, Option<record::Event>)>> {
+    /// At most `limit` entries of the log from an index on; those of `tenant` and of the region opened. Reads no more of
+    /// the log than it gives, since the log stands still meanwhile.
+    pub async fn entries(&self, tenant: Option<TenantId>, from: u64, limit: usize) -> Result<Vec<(u64, Entry, Option<record::Event>)>> {
         let inner = self.inner();
         // held while reading, so that the partial bundle stays
         let sequencer = inner.sequencer.lock().await;
         let size = sequencer.head.size;
+        let end = size.min(from.saturating_add(limit as u64));
         let mut found = Vec::new();
-        for bundle in (from / TILE_WIDTH)..size.div_ceil(TILE_WIDTH) {
+        for bundle in (from / TILE_WIDTH)..end.div_ceil(TILE_WIDTH) {
             for (at, bytes) in inner.entries(bundle, size).await?.into_iter().enumerate() {
                 let index = bundle * TILE_WIDTH + at as u64;
-                if index < from {
+                if index < from || index >= end {
                     continue;
                 }
                 let entry = Entry::decode(&bytes)?;
@@ -114,6 +129,11 @@ impl Trust {
         Ok(found)
     }
 
+    /// [`Trust::entries`] to the end of the log. For tests: the log may be larger than memory.
+    pub async fn entries_from(&self, tenant: Option<TenantId>, from: u64) -> Result<Vec<(u64, Entry, Option<record::Event>)>> {
+        self.entries(tenant, from, usize::MAX).await
+    }
+
     /// The bundle of a tenant (`None`: of the region): every entry of the log, the openings of its own, the signed
     /// places, and where its bytes are. The export is an entry itself, in the bundle.
     pub async fn export(&self, tenant: Option<TenantId>) -> Result<Vec<u8>> {
@@ -121,12 +141,12 @@ impl Trust {
         if tenant.is_some_and(|t| self.facts(|f| f.tenant(t).is_none())) {
             return Err(Error::new(Kind::NotFound, "TenantNotFound", "There is no such tenant."));
         }
-        let mut event = journal::own(&catalogue::BUNDLE_EXPORTED, &[("size", &inner.sequencer.lock().await.head.size.to_string())]);
+        let size = inner.sequencer.lock().await.head.size.to_string();
+        let mut event = journal::own(&catalogue::BUNDLE_EXPORTED, &[("size", &size)]);
         event.owner = journal::owner_of(tenant);
         self.append(&event, record::Weight::Before, record::Phase::Whole, None).await?;
-        self.turn().await?;
-        let sequencer = inner.sequencer.lock().await;
-        let checkpoint = sequencer.checkpoint.clone().ok_or_else(|| Error::internal("the record has no checkpoint yet"))?;
+        self.move_on().await?;
+        let checkpoint = self.publish(Whom::All).await?.ok_or_else(|| Error::internal("the record has no checkpoint yet"))?;
         let size = checkpoint.checkpoint.size;
         let (mut entries, mut openings) = (Vec::with_capacity(size as usize), Vec::new());
         for bundle in 0..size.div_ceil(TILE_WIDTH) {
@@ -201,8 +221,8 @@ impl Inner {
     /// The entries of a bundle of a log of `size` entries.
     pub(crate) async fn entries(&self, bundle: u64, size: u64) -> Result<Vec<Vec<u8>>> {
         let width = (size - bundle * TILE_WIDTH).min(TILE_WIDTH) as u16;
-        let path = TilePath { level: None, index: bundle, width }.to_string();
-        let (_, bytes) = self.kv.get(&layout::tile(&path)).await?.ok_or_else(|| Error::internal(format!("the record has no {path}")))?;
+        let path = TilePath { level: None, index: bundle, width };
+        let bytes = self.tile(path).await?.ok_or_else(|| Error::internal(format!("the record has no {path}")))?;
         split_entries(&bytes).map(|e| e.map(<[u8]>::to_vec)).collect()
     }
 

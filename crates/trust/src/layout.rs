@@ -11,7 +11,7 @@
 //! | `o` number | the outbox: entries not yet in the log | openings by their owner's record key |
 //! | `p` index | the opening of the entry at that log index | its owner's record key |
 //! | `t` path | a tile or entry bundle of the log, under its C2SP path | public |
-//! | `h` name | heads: log size, checkpoint, clean stop, spaces to purge | public |
+//! | `h` name | heads: log size, checkpoint, clean stop, acts left open, spaces to purge | public |
 
 use crate::Table;
 use base::{Shard, SpaceId};
@@ -86,6 +86,9 @@ pub(crate) fn opening(index: u64) -> Key {
 }
 pub(crate) fn tile(path: &str) -> Key {
     key(SHARD, &[b"t", path.as_bytes()])
+}
+pub(crate) fn head_number(name: &str, number: u64) -> Key {
+    key(SHARD, &[b"h", name.as_bytes(), &number.to_be_bytes()])
 }
 pub(crate) fn head(name: &str) -> Key {
     key(SHARD, &[b"h", name.as_bytes()])

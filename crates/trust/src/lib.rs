@@ -6,7 +6,8 @@
 //! | [`Permit`], [`Data`], [`Batch`] | the one door to customer data |
 //! | [`Credentials`] | checks secrets, keys, tokens, without giving them out |
 //! | [`Facts`], [`Rules`] | what rules read; who supplies them |
-//! | `journal`, `gathered`, `sequencer` | entries into outboxes, outboxes into the log, checkpoints to witnesses |
+//! | `journal`, `gathered`, `outbox` | acts into entries, entries into the outbox |
+//! | `sequencer`, `witnesses` | the outbox into the log, checkpoints to witnesses |
 //! | `keys`, `layout` | the key hierarchy; every row of the store |
 //! | `export` | bundles and proofs for auditors |
 //!
@@ -29,11 +30,14 @@ mod intake;
 mod journal;
 mod keys;
 mod layout;
+mod outbox;
 mod outcome;
 mod permit;
 mod rules;
 mod sequencer;
 mod start;
+mod sweep;
+mod witnesses;
 
 pub use ask::{Access, Ask, Read, Weight, Write};
 pub use batch::{Batch, Table};
@@ -41,23 +45,23 @@ pub use caller::{Caller, Limits, Origin, Principal, PrincipalKind};
 pub use content::{ByteStream, CHUNK_PLAIN_BYTES, Content, INLINE_BYTES_MAX, Staged, Staging};
 pub use credentials::{Credential, CredentialInfo, Credentials, Denied, Keys, SignIn};
 pub use data::{Data, Descendants, Found, Listing, Span};
-pub use export::{Proof, Status};
+pub use export::{LeftOpen, Proof, Status};
 pub use facts::{Assignment, Directory, Fact, Facts, GlobalName, SignedPlace, Space, Subscription, Tenant};
 pub use outcome::{Ended, Outcome, Receipt};
 pub use permit::{CommitFailed, Permit};
 pub use rules::{Rules, Verdict};
-pub use sequencer::Witness;
 pub use start::{Config, Running};
 pub use store::Version;
+pub use witnesses::Witness;
 
 use base::{Chance, Clock, EntryId, Error, Kind, Location, Result, SiteName, SpaceId, TenantId};
 use crypto::{HmacKey, SealKey, SigningKey};
-use journal::{Note, Scribe};
+use journal::Scribe;
 use record::{Event, NoteSigner, Phase};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, RwLock};
-use store::{Blobs, Commit, Kv, Op};
+use store::{Blobs, Kv};
 use tokio::sync::{Notify, watch};
 
 /// The floor. Cheap to clone; whoever holds it can ask for permits, nothing more.
@@ -75,11 +79,13 @@ pub(crate) struct Inner {
     scribe: Scribe,
     gathered: gathered::Gathered,
     foreign: foreign::Foreign,
-    /// Acts whose permit was dropped: their closing entries are written by the next turn of the scribe.
-    unfinished: Mutex<Vec<(Event, EntryId)>>,
-    /// What a flush took and could not write: the next one begins with it.
-    kept: Mutex<Vec<Waiting>>,
+    /// Entries that are not known to be durable: closings of dropped permits, and what a flush could not write.
+    backlog: Mutex<outbox::Backlog>,
+    flushing: tokio::sync::Mutex<()>,
     sequencer: tokio::sync::Mutex<sequencer::Sequencer>,
+    /// Its holder is the round of witnesses in flight.
+    rounds: tokio::sync::Mutex<witnesses::Rounds>,
+    published: Mutex<witnesses::Published>,
     /// The outbox number up to which entries have their log index.
     indexed: watch::Sender<u64>,
     wake: Notify,
@@ -97,13 +103,9 @@ pub(crate) struct Inner {
     /// The number of this process's first entry: what was open before is nobody's any more.
     started: std::sync::atomic::AtomicU64,
     swept: std::sync::atomic::AtomicBool,
+    /// What the sweep could not close.
+    left_open: Mutex<Vec<LeftOpen>>,
 }
-
-/// Entries kept after a failed flush; then whoever reads waits for one that succeeds.
-const KEPT_MAX: usize = 1_000;
-
-/// An entry on its way to the outbox.
-type Waiting = (Event, record::Weight, Phase, Option<EntryId>);
 
 /// Prepared account keys, emptied whenever a credential changes.
 #[derive(Default)]
@@ -201,11 +203,6 @@ impl Trust {
     pub(crate) fn inner(&self) -> &Inner {
         &self.0
     }
-    /// Puts one entry into the outbox; durable when it returns.
-    pub(crate) async fn append(&self, event: &Event, weight: record::Weight, phase: Phase, opens: Option<EntryId>) -> Result<EntryId> {
-        let ids = self.0.append_all(&[(event.clone(), weight, phase, opens)]).await?;
-        ids.first().copied().ok_or_else(|| Error::internal("an entry got no number"))
-    }
 
     /// Waits until the entry has its index in the log.
     pub(crate) async fn wait_indexed(&self, id: EntryId) -> Result<()> {
@@ -247,7 +244,7 @@ impl Trust {
     /// Adds a line to the next batched entry; waits for a flush when too many wait.
     pub(crate) async fn gather(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) -> Result<()> {
         // nothing more is answered while what was answered can't be written
-        if self.0.gathered.is_full() || lock(&self.0.kept).len() >= KEPT_MAX {
+        if self.0.gathered.is_full() || lock(&self.0.backlog).is_full() {
             self.0.flush().await?;
         }
         self.gather_now(ask, owner, outcome);
@@ -257,7 +254,7 @@ impl Trust {
         self.0.gathered.add(ask, owner, outcome);
     }
     pub(crate) fn close_later(&self, event: Event, opened: EntryId) {
-        self.0.unfinished.lock().unwrap_or_else(|e| e.into_inner()).push((event, opened));
+        lock(&self.0.backlog).push((event, record::Weight::Before, Phase::Close, Some(opened)));
     }
 
     /// After a durable commit: facts, keys and caches follow.
@@ -319,66 +316,6 @@ impl Inner {
             macs.by_space.insert(space, keys.clone());
         }
         keys
-    }
-
-    /// Appends entries, in order, in as few commits as the store's limits allow.
-    async fn append_all(&self, entries: &[Waiting]) -> Result<Vec<EntryId>> {
-        let mut ids = Vec::with_capacity(entries.len());
-        self.append_each(entries, &mut ids).await?;
-        Ok(ids)
-    }
-
-    /// As `append_all`; after an error, `ids` are those of the first entries, which are durable.
-    async fn append_each(&self, entries: &[Waiting], ids: &mut Vec<EntryId>) -> Result<()> {
-        let mut ops: Vec<Op> = Vec::new();
-        let mut bytes = 0;
-        for (event, weight, phase, opens) in entries {
-            let keys = journal::keys_of(&self.keys, event)?;
-            let note = Note { event, weight: *weight, phase: *phase, opens: *opens, at: self.clock.now() };
-            let op = self.scribe.entry(note, &keys, &*self.chance)?;
-            let size = if let Op::Append { value, .. } = &op { value.len() + 64 } else { 64 };
-            if !ops.is_empty() && (bytes + size > store::COMMIT_BYTES_MAX / 2 || ops.len() >= 500) {
-                ids.extend(self.append_ops(std::mem::take(&mut ops)).await?);
-                bytes = 0;
-            }
-            bytes += size;
-            ops.push(op);
-        }
-        if !ops.is_empty() {
-            ids.extend(self.append_ops(ops).await?);
-        }
-        Ok(())
-    }
-
-    async fn append_ops(&self, ops: Vec<Op>) -> Result<Vec<EntryId>> {
-        let commit =
-            Commit { shard: layout::SHARD, idem: u128::from_be_bytes(crypto::random_array(&*self.chance)), checks: Vec::new(), ops };
-        let done = match self.kv.commit(commit.clone()).await {
-            Err(store::CommitError::Unknown) => self.kv.commit(commit).await?,
-            other => other?,
-        };
-        Ok(done.appended.into_iter().map(|number| EntryId { shard: layout::SHARD, number }).collect())
-    }
-
-    /// Writes what was gathered and the closings of dropped permits. What can't be written now is kept for the next
-    /// time: the acts are done and answered, and a full disk must not take them out of the record.
-    async fn flush(&self) -> Result<()> {
-        let mut entries: Vec<Waiting> = std::mem::take(&mut *lock(&self.kept));
-        let unfinished = std::mem::take(&mut *lock(&self.unfinished));
-        entries.extend(unfinished.into_iter().map(|(event, opened)| (event, record::Weight::Before, Phase::Close, Some(opened))));
-        entries.extend(self.gathered.take().into_iter().map(|event| {
-            let weight = if event.verb == record::catalogue::STRANGERS.name { record::Weight::Tally } else { record::Weight::Batched };
-            (event, weight, Phase::Whole, None)
-        }));
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let mut ids = Vec::new();
-        let done = self.append_each(&entries, &mut ids).await;
-        if done.is_err() {
-            lock(&self.kept).extend(entries.drain(ids.len()..));
-        }
-        done
     }
 }
 

@@ -70,15 +70,17 @@ impl<A: Access> Permit<A> {
             Weight::Before | Weight::Indexed => {
                 let mut event = journal::event(&ask, owner, &because);
                 event.outcome = record::Outcome::begun();
-                let id = trust.append(&event, record::Weight::Before, Phase::Open, None).await?;
-                if ask.weight == Weight::Indexed {
-                    trust.wait_indexed(id).await?;
-                }
-                Some(id)
+                Some(trust.append(&event, record::Weight::Before, Phase::Open, None).await?)
             }
             Weight::With | Weight::Batched => None,
         };
-        Ok(Permit { opened, ask, because, owner, space, key, address, trust: trust.clone(), open: true, access: PhantomData })
+        let indexed = ask.weight == Weight::Indexed;
+        let permit = Permit { opened, ask, because, owner, space, key, address, trust: trust.clone(), open: true, access: PhantomData };
+        // only now, so that whoever does not wait to the end leaves a permit that closes the act
+        if let (true, Some(id)) = (indexed, opened) {
+            trust.wait_indexed(id).await?;
+        }
+        Ok(permit)
     }
 
     pub fn target(&self) -> &ResourceId {
@@ -110,8 +112,15 @@ impl<A: Access> Permit<A> {
             (_, Some(opened)) => {
                 let mut event = journal::event(&self.ask, self.owner, &self.because);
                 journal::ended(&mut event, &outcome);
-                let id = self.trust.append(&event, record::Weight::Before, Phase::Close, Some(opened)).await?;
-                Ok(Receipt { entry: Some(id) })
+                match self.trust.append(&event, record::Weight::Before, Phase::Close, Some(opened)).await {
+                    Ok(id) => Ok(Receipt { entry: Some(id) }),
+                    // this closing is sent again until it is durable
+                    Err(error) if error.code == "OutcomeUnknown" => Err(error),
+                    Err(error) => {
+                        self.open = true;
+                        Err(error)
+                    }
+                }
             }
             // a write permit that ends without an effect is gathered like a read
             _ => {
@@ -172,18 +181,9 @@ impl Permit<Write> {
             Err(error) => return Err(CommitFailed { error, permit: None }),
         };
         let Plan { commit, facts, space, tenant, credentials } = plan;
-        let kv = self.trust.inner().kv.clone();
         // from here on the closing entry is in the commit: a permit dropped while it is under way must not close again
         self.open = false;
-        let committed = match kv.commit(commit.clone()).await {
-            // the connection was lost in the commit: the same number is never done twice, so ask again
-            Err(CommitError::Unknown) => match kv.commit(commit).await {
-                // refused unseen: whether the first try happened is as unknown as before
-                Err(CommitError::Unavailable(_)) => Err(CommitError::Unknown),
-                other => other,
-            },
-            other => other,
-        };
+        let committed = self.trust.inner().commit(commit).await;
         match committed {
             Ok(done) => {
                 self.trust.applied(facts, done.version, space, tenant, credentials.then_some(self.space.id));
@@ -208,7 +208,7 @@ impl Permit<Write> {
         let chance = &*inner.chance;
         let mut plan = Plan::default();
         plan.commit.shard = layout::SHARD;
-        plan.commit.idem = u128::from_be_bytes(crypto::random_array(chance));
+        plan.commit.idem = inner.number();
         // a tenant made in this batch needs its keys before its space and its entry do
         let mut owner = self.owner.or_else(|| batch.facts.iter().find_map(|op| new_subscription(op, &self.ask.target)));
         let mut owner_keys = match batch.facts.iter().find_map(new_tenant) {

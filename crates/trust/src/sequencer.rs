@@ -1,29 +1,21 @@
-//! From outbox to log: drains the outbox in order, appends to the tree, signs a checkpoint, has it cosigned.
+//! From outbox to log: drains the outbox in order and appends to the tree.
 //!
 //! One commit moves a run of entries: outbox rows go, tiles, openings and the head come, all or nothing. A checkpoint is
-//! signed only after that commit, so a signed size never exceeds what is stored.
+//! signed only after that commit (`witnesses`), so a signed size never exceeds what is stored.
 
 use crate::journal::OutboxRow;
 use crate::{Inner, layout};
-use base::{EntryId, Error, Fut, Result, Stored, TenantId};
+use base::{EntryId, Error, Result, Stored, TenantId};
 use bytes::Bytes;
-use record::tiles::{Appender, consistency_paths, prove_consistency};
-use record::{Checkpoint, Digest, Draft, SignedCheckpoint, VerifierKey};
+use record::Draft;
+use record::tiles::{Appender, TILE_WIDTH, TilePath, push_entry, split_entries};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use store::{Commit, KeyRange, Kv, Op, queue_key};
+use store::{Check, Commit, KeyRange, Kv, Op, Version, queue_key};
 
 /// Entries moved in one commit: their rows fit the store's limits of 1,000 operations and 1 MiB.
 const RUN_MAX: usize = 400;
 const RUN_BYTES_MAX: usize = 600 << 10;
-
-/// A witness, wherever it runs. The binary brings the transport.
-pub trait Witness: Send + Sync + 'static {
-    /// Its cosigner key, as the customer's trust file names it.
-    fn key(&self) -> &VerifierKey;
-    /// Sends an `add-checkpoint` body (C2SP tlog-witness); gives the answer's status and body.
-    fn add_checkpoint(&self, body: Vec<u8>) -> Fut<'_, Result<(u16, Vec<u8>)>>;
-}
 
 /// Where the log stands. Stored, public.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,40 +54,32 @@ impl Stored for SealedOpening {
 pub(crate) struct Sequencer {
     appender: Appender,
     pub head: LogHead,
-    pub checkpoint: Option<SignedCheckpoint>,
-    /// What each witness last cosigned, by name.
-    seen: HashMap<String, u64>,
+    /// Of the head's row; `None` before the first entry.
+    version: Option<Version>,
+    /// The edge may have moved on without the store, or the store without the edge: read it again first.
+    stale: bool,
 }
 
 impl Sequencer {
     /// Takes up the log where the store says it stands. Error: tiles are missing or are not of this root.
     pub async fn load(kv: &dyn Kv) -> Result<Sequencer> {
-        let head: LogHead = match kv.get(&layout::head("log")).await? {
-            Some((_, bytes)) => base::decode(&bytes)?,
-            None => LogHead::default(),
-        };
+        let (head, version) = read_head(kv).await?;
         let tiles = read_tiles(kv, Appender::edge_paths(head.size)).await?;
         let appender = Appender::load(head.size, |path| Ok(tiles.get(path).cloned()))?;
         if head.size > 0 && appender.root().0 != head.root {
             return Err(Error::internal("the stored tiles of the record are not those of its head"));
         }
-        let checkpoint = match kv.get(&layout::head("checkpoint")).await? {
-            Some((_, bytes)) => Some(SignedCheckpoint::parse(&bytes)?),
-            None => None,
-        };
-        Ok(Sequencer { appender, head, checkpoint, seen: HashMap::new() })
+        Ok(Sequencer { appender, head, version, stale: false })
     }
 
-    /// Moves what waits in the outbox into the log. After an error the edge is reloaded, since
-    /// it may have moved on without the store.
+    /// Moves what waits in the outbox into the log.
     pub async fn drain(&mut self, inner: &Inner) -> Result<()> {
         loop {
             match self.run(inner).await {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(error) => {
-                    let fresh = Sequencer::load(&*inner.kv).await?;
-                    (self.appender, self.head) = (fresh.appender, fresh.head);
+                    self.stale = true;
                     return Err(error);
                 }
             }
@@ -103,6 +87,9 @@ impl Sequencer {
     }
 
     async fn run(&mut self, inner: &Inner) -> Result<usize> {
+        if self.stale {
+            *self = Sequencer::load(&*inner.kv).await?;
+        }
         // from the next number on: an engine that keeps the marks of deleted rows for a while would walk them all again
         let mut waiting = KeyRange::prefix(&layout::outbox());
         waiting.start = queue_key(&layout::outbox(), self.head.number + 1);
@@ -132,6 +119,8 @@ impl Sequencer {
             return Ok(0);
         }
         let old_edge = Appender::edge_paths(self.head.size);
+        // until the commit is known to be done: the caller may go away while it is under way
+        self.stale = true;
         let appended = self.appender.append(&entries)?;
         // partial files of the old edge are replaced by longer ones; a level that did not grow keeps its own
         let new_edge = Appender::edge_paths(head.size);
@@ -139,82 +128,23 @@ impl Sequencer {
         ops.extend(appended.files.into_iter().map(|(path, content)| Op::Put(layout::tile(&path), content.into())));
         head.root = appended.root.0;
         ops.push(Op::Put(layout::head("log"), base::encode(&head).into()));
-        inner
-            .kv
-            .commit(Commit {
-                shard: layout::SHARD,
-                idem: u128::from_be_bytes(crypto::random_array(&*inner.chance)),
-                checks: Vec::new(),
-                ops,
-            })
-            .await?;
-        self.head = head;
+        // a commit that was given up, and happens after all, must not be overtaken
+        let row = layout::head("log");
+        let checks = vec![self.version.map_or_else(|| Check::Absent(row.clone()), |version| Check::Is(row.clone(), version))];
+        let done = inner.commit(Commit { shard: layout::SHARD, idem: inner.number(), checks, ops }).await?;
+        (self.head, self.version, self.stale) = (head, Some(done.version), false);
         Ok(entries.len())
-    }
-
-    /// Signs the head and asks each witness. A witness that is away is asked again with the next checkpoint.
-    pub async fn publish(&mut self, inner: &Inner) -> Result<()> {
-        if self.head.size == 0 {
-            return Ok(());
-        }
-        let origin = inner.log_signer.key().name().to_owned();
-        let checkpoint = Checkpoint { origin, size: self.head.size, root: Digest(self.head.root) };
-        let mut signed = SignedCheckpoint::sign(checkpoint, &inner.log_signer)?;
-        for witness in &inner.witnesses {
-            if let Err(error) = self.ask(inner, &**witness, &mut signed).await {
-                tracing::warn!(witness = witness.key().name(), %error, "the witness did not cosign");
-            }
-        }
-        let bytes = signed.to_bytes();
-        let commit =
-            Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![Op::Put(layout::head("checkpoint"), bytes.into())] };
-        inner.kv.commit(commit).await?;
-        self.checkpoint = Some(signed);
-        Ok(())
-    }
-
-    async fn ask(&mut self, inner: &Inner, witness: &dyn Witness, signed: &mut SignedCheckpoint) -> Result<()> {
-        let name = witness.key().name().to_owned();
-        // a second try after "your old size is wrong", which tells the right one
-        for _ in 0..2 {
-            let old = self.seen.get(&name).copied().unwrap_or(0);
-            let size = signed.checkpoint.size;
-            let tiles = read_tiles(&*inner.kv, consistency_paths(old, size)).await?;
-            let proof = prove_consistency(old, size, &|path| Ok(tiles.get(path).cloned()))?;
-            let body = record::witness::AddCheckpoint { old, proof, checkpoint: signed.clone() }.to_bytes();
-            let (status, answer) = witness.add_checkpoint(body).await?;
-            match status {
-                200 => {
-                    signed.note.take_cosignatures(&answer, std::slice::from_ref(witness.key()))?;
-                    self.seen.insert(name, size);
-                    return Ok(());
-                }
-                409 => {
-                    let text = String::from_utf8_lossy(&answer);
-                    let seen = text.trim().parse::<u64>().map_err(|_| Error::internal("the witness refuses this log"))?;
-                    if seen > size {
-                        return Err(Error::internal(format!("the witness has seen {seen} entries, the log has {size}: it was set back")));
-                    }
-                    self.seen.insert(name.clone(), seen);
-                }
-                _ => return Err(Error::internal(format!("the witness answered {status}: {}", String::from_utf8_lossy(&answer).trim()))),
-            }
-        }
-        Err(Error::internal("the witness does not agree on the last size"))
-    }
-
-    /// True when the head has its checkpoint and every witness has cosigned it.
-    pub fn is_published(&self, inner: &Inner) -> bool {
-        self.checkpoint.as_ref().is_some_and(|c| c.checkpoint.size == self.head.size) && self.is_cosigned(inner)
-    }
-
-    /// True when every witness has cosigned the newest checkpoint.
-    pub fn is_cosigned(&self, inner: &Inner) -> bool {
-        inner.witnesses.iter().all(|w| self.seen.get(w.key().name()) == Some(&self.head.size))
     }
 }
 
-pub(crate) async fn read_tiles(kv: &dyn Kv, paths: Vec<String>) -> Result<HashMap<String, Vec<u8>>> {
+async fn read_head(kv: &dyn Kv) -> Result<(LogHead, Option<Version>)> {
+    match kv.get(&layout::head("log")).await? {
+        Some((version, bytes)) => Ok((base::decode(&bytes)?, Some(version))),
+        None => Ok((LogHead::default(), None)),
+    }
+}
+
+async fn read_tiles(kv: &dyn Kv, paths: Vec<String>) -> Result<HashMap<String, Vec<u8>>> {
     let mut found = HashMap::new();
     for path in paths {
         if let Some((_, bytes)) = kv.get(&layout::tile(&path)).await? {
@@ -222,4 +152,50 @@ pub(crate) async fn read_tiles(kv: &dyn Kv, paths: Vec<String>) -> Result<HashMa
         }
     }
     Ok(found)
+}
+
+/// Wider tiles that replace the one asked for, while it is looked for.
+const REPLACED_MAX: usize = 16;
+
+impl Inner {
+    /// A tile or bundle as it was when it had this width: the log may have grown since, and the wider one begins with it.
+    pub(crate) async fn tile(&self, path: TilePath) -> Result<Option<Vec<u8>>> {
+        for _ in 0..REPLACED_MAX {
+            if let Some((_, bytes)) = self.kv.get(&layout::tile(&path.to_string())).await? {
+                return Ok(Some(bytes.to_vec()));
+            }
+            let hashes = read_head(&*self.kv).await?.0.size.checked_shr(u32::from(path.level.unwrap_or(0)) * 8).unwrap_or(0);
+            let width = hashes.saturating_sub(path.index.saturating_mul(TILE_WIDTH)).min(TILE_WIDTH) as u16;
+            if width <= path.width {
+                return Ok(None);
+            }
+            if let Some((_, bytes)) = self.kv.get(&layout::tile(&TilePath { width, ..path }.to_string())).await? {
+                return cut(path, &bytes).map(Some);
+            }
+        }
+        Err(Error::internal(format!("{path} is replaced faster than it can be read")))
+    }
+
+    pub(crate) async fn tiles(&self, paths: Vec<String>) -> Result<HashMap<String, Vec<u8>>> {
+        let mut found = HashMap::new();
+        for path in paths {
+            if let Some(bytes) = self.tile(TilePath::parse(&path)?).await? {
+                found.insert(path, bytes);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The first `path.width` hashes or entries of a wider tile.
+fn cut(path: TilePath, wider: &[u8]) -> Result<Vec<u8>> {
+    let width = usize::from(path.width);
+    if path.level.is_some() {
+        return wider.get(..width * 32).map(<[u8]>::to_vec).ok_or_else(|| Error::internal(format!("{path} is too short")));
+    }
+    let mut bundle = Vec::new();
+    for entry in split_entries(wider).take(width) {
+        push_entry(&mut bundle, entry?)?;
+    }
+    Ok(bundle)
 }

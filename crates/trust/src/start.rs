@@ -3,19 +3,18 @@
 use crate::gathered::Gathered;
 use crate::journal::{self, Scribe, own};
 use crate::keys::Keys;
-use crate::sequencer::{SealedOpening, Sequencer, Witness};
+use crate::sequencer::Sequencer;
+use crate::witnesses::{Published, Rounds, Whom, Witness};
 use crate::{Fact, Facts, Inner, Rules, SignedPlace, Space, Trust, layout};
-use base::{Chance, Clock, EntryId, Error, Location, Place, ResourceId, Result, SpaceId};
+use base::{Chance, Clock, Error, Location, Place, ResourceId, Result, SpaceId};
 use crypto::{NoteKey, Secret, SecretBytes, SigningKey, open_record, seal_record};
-use record::tiles::TILE_WIDTH;
-use record::{Digest, Entry, Event, KeyKind, NoteSigner, Phase, VerifierKey, catalogue, sign_place};
-use std::collections::HashMap;
+use record::{Digest, Event, KeyKind, NoteSigner, Phase, SignedCheckpoint, VerifierKey, catalogue, sign_place};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 use store::{Blobs, Check, Commit, KeyRange, Kv, Op};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 /// A turn of the scribe: gathered entries are written and the log moves at least this often when anything happened.
@@ -48,16 +47,15 @@ pub struct Config {
 /// The background turns. Stop it before the process ends: what is gathered is written then.
 pub struct Running {
     trust: Trust,
-    stop: Arc<Notify>,
-    task: JoinHandle<()>,
+    /// They may be cut off at any `await`.
+    tasks: JoinSet<()>,
 }
 
 impl Running {
     /// Writes what waits, moves it into the log, says "stopped in good order".
-    pub async fn stop(self) -> Result<()> {
-        self.stop.notify_one();
-        self.task.await.map_err(Error::internal)?;
-        self.trust.turn().await?;
+    pub async fn stop(mut self) -> Result<()> {
+        self.tasks.shutdown().await;
+        self.trust.move_on().await?;
         self.trust.mark_clean().await?;
         self.trust.turn().await?;
         self.trust.inner().kv.close().await
@@ -66,8 +64,8 @@ impl Running {
 
 impl Running {
     /// Stops at once and writes nothing more, as a crash would. For tests.
-    pub fn abandon(self) {
-        self.task.abort();
+    pub fn abandon(mut self) {
+        self.tasks.abort_all();
     }
 }
 
@@ -90,6 +88,10 @@ impl Trust {
         }
         let sequencer = Sequencer::load(&*kv).await?;
         let token_key = end_token_key(token_search, &*kv, &keys, &*chance).await?;
+        let checkpoint = match kv.get(&layout::head("checkpoint")).await? {
+            Some((_, bytes)) => Some(SignedCheckpoint::parse(&bytes)?),
+            None => None,
+        };
         let indexed = watch::Sender::new(sequencer.head.number);
         let inner = Inner {
             sites: sites.iter().map(|(_, blobs)| blobs.clone()).collect(),
@@ -102,9 +104,11 @@ impl Trust {
             scribe: Scribe { code: Digest(code) },
             gathered: Gathered::default(),
             foreign: Default::default(),
-            unfinished: Mutex::default(),
-            kept: Mutex::default(),
+            backlog: Mutex::default(),
+            flushing: tokio::sync::Mutex::default(),
             sequencer: tokio::sync::Mutex::new(sequencer),
+            rounds: tokio::sync::Mutex::new(Rounds::of(checkpoint.clone())),
+            published: Mutex::new(Published { checkpoint, cosigned: false }),
             indexed,
             wake: Notify::new(),
             gate: crate::guesses::Gate::new(),
@@ -118,6 +122,7 @@ impl Trust {
             chance,
             started: AtomicU64::new(0),
             swept: AtomicBool::new(false),
+            left_open: Mutex::default(),
             location,
         };
         let trust = Trust(Arc::new(inner));
@@ -195,55 +200,69 @@ impl Trust {
 
     /// Starts the scribe, the collector, and the sweep of what a crash left open.
     pub fn run(&self) -> Running {
-        let stop = Arc::new(Notify::new());
-        let (trust, signal) = (self.clone(), stop.clone());
-        let task = tokio::spawn(async move {
-            match trust.sweep().await {
-                Ok(()) => trust.inner().swept.store(true, Ordering::Release),
-                Err(error) => tracing::error!(%error, "the sweep of unfinished acts failed"),
-            }
-            if let Err(error) = trust.free_orphans().await {
-                tracing::error!(%error, "the sweep of orphaned chunks failed; the next start tries again");
-            }
-            let mut collected = tokio::time::Instant::now();
-            let mut turns = tokio::time::interval(TURN);
-            turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                let done = tokio::select! {
-                    () = signal.notified() => return,
-                    // an index is all that is waited for: the checkpoint has its second
-                    () = trust.inner().wake.notified() => {
-                        tokio::time::sleep(COMPANY).await;
-                        trust.index().await
-                    }
-                    _ = turns.tick() => trust.turn().await,
-                };
-                if let Err(error) = done {
-                    tracing::error!(%error, "the record could not be moved on; it is tried again");
-                    tokio::time::sleep(TURN).await;
+        let mut tasks = JoinSet::new();
+        let trust = self.clone();
+        tasks.spawn(async move { trust.take_turns().await });
+        let trust = self.clone();
+        tasks.spawn(async move { trust.sweep_until_done().await });
+        let trust = self.clone();
+        tasks.spawn(async move { trust.keep_collecting().await });
+        Running { trust: self.clone(), tasks }
+    }
+
+    async fn take_turns(&self) {
+        let mut turns = tokio::time::interval(TURN);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rounds = JoinSet::new();
+        loop {
+            let done = tokio::select! {
+                // an index is all that is waited for: the checkpoint has its second
+                () = self.inner().wake.notified() => {
+                    tokio::time::sleep(COMPANY).await;
+                    self.index().await
                 }
-                if collected.elapsed() >= COLLECT_EVERY {
-                    collected = tokio::time::Instant::now();
-                    if let Err(error) = trust.collect().await {
-                        tracing::error!(%error, "the collector failed; it is tried again");
+                _ = turns.tick() => {
+                    let moved = self.move_on().await;
+                    while rounds.try_join_next().is_some() {}
+                    if rounds.is_empty() {
+                        let trust = self.clone();
+                        rounds.spawn(async move {
+                            if let Err(error) = trust.publish_if_idle().await {
+                                tracing::error!(%error, "the checkpoint could not be published; it is tried again");
+                            }
+                        });
                     }
+                    moved
                 }
+            };
+            if let Err(error) = done {
+                tracing::error!(%error, "the record could not be moved on; it is tried again");
+                tokio::time::sleep(TURN).await;
             }
-        });
-        Running { trust: self.clone(), stop, task }
+        }
+    }
+
+    async fn keep_collecting(&self) {
+        let mut turns = tokio::time::interval_at(tokio::time::Instant::now() + COLLECT_EVERY, COLLECT_EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turns.tick().await;
+            if let Err(error) = self.collect().await {
+                tracing::error!(%error, "the collector failed; it is tried again");
+            }
+        }
     }
 
     /// One turn: gathered entries into the outbox, the outbox into the log, a checkpoint.
     pub async fn turn(&self) -> Result<()> {
-        let inner = self.inner();
-        inner.flush().await?;
-        let mut sequencer = inner.sequencer.lock().await;
-        sequencer.drain(inner).await?;
-        inner.indexed.send_replace(sequencer.head.number);
-        if !sequencer.is_published(inner) {
-            sequencer.publish(inner).await?;
-        }
-        Ok(())
+        self.move_on().await?;
+        self.publish(Whom::Due).await.map(drop)
+    }
+
+    /// Gathered entries into the outbox, the outbox into the log.
+    pub(crate) async fn move_on(&self) -> Result<()> {
+        self.inner().flush().await?;
+        self.index().await
     }
 
     /// Moves the outbox into the log, for those who wait for an index.
@@ -263,55 +282,6 @@ impl Trust {
             .commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![Op::Delete(layout::head("running"))] })
             .await?;
         Ok(())
-    }
-
-    /// True once what an earlier process left open is closed: the record is whole again.
-    pub fn is_swept(&self) -> bool {
-        self.inner().swept.load(Ordering::Acquire)
-    }
-
-    /// Closes, as unfinished, every act that an earlier process opened and did not close.
-    pub(crate) async fn sweep(&self) -> Result<()> {
-        let inner = self.inner();
-        // entries up to the floor were swept before
-        let floor = match inner.kv.get(&layout::head("swept")).await? {
-            Some((_, bytes)) => store::counter(&bytes).unwrap_or(0).max(0) as u64,
-            None => 0,
-        };
-        self.turn().await?;
-        let started = inner.started.load(Ordering::Relaxed);
-        let mut open: HashMap<EntryId, (u64, Entry)> = HashMap::new();
-        // held while reading: the log must not grow, or its partial bundle would go under our hands
-        let sequencer = inner.sequencer.lock().await;
-        let size = sequencer.head.size;
-        for bundle in (floor / TILE_WIDTH)..size.div_ceil(TILE_WIDTH) {
-            for (at, bytes) in inner.entries(bundle, size).await?.into_iter().enumerate() {
-                let entry = Entry::decode(&bytes)?;
-                match (entry.draft.phase, entry.draft.opens) {
-                    (Phase::Open, _) if entry.id.number < started => drop(open.insert(entry.id, (bundle * TILE_WIDTH + at as u64, entry))),
-                    (Phase::Close, Some(opened)) => drop(open.remove(&opened)),
-                    _ => {}
-                }
-            }
-        }
-        drop(sequencer);
-        let mut closings = Vec::new();
-        for (id, (index, entry)) in &open {
-            let Some((_, bytes)) = inner.kv.get(&layout::opening(*index)).await? else { continue };
-            let sealed: SealedOpening = base::decode(&bytes)?;
-            let Ok(keys) = inner.keys.owner(sealed.owner) else { continue };
-            let opening = journal::open(&keys.record, &entry.draft.commitment, &sealed.sealed)?;
-            let mut event = Event::decode(&opening.event)?;
-            event.outcome = record::Outcome::unfinished();
-            event.facts.push(record::Fact::new("swept", "after a crash"));
-            closings.push((event, record::Weight::Before, Phase::Close, Some(*id)));
-        }
-        inner.append_all(&closings).await?;
-        // what this process opened meanwhile is the next start's to sweep; an entry's index is its number less one
-        let floor = size.min(started.saturating_sub(1));
-        let swept = Op::Put(layout::head("swept"), (floor as i64).to_be_bytes().to_vec().into());
-        inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![swept] }).await?;
-        self.turn().await
     }
 
     /// A secret of the region under a name (`ca`): opened, or made by `make` and kept sealed. For `bleu`, which starts

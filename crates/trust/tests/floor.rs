@@ -2,7 +2,7 @@
 
 use base::{Kind, Location, ObjectId, ResourceId, Stored, TenantId};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use testkit::{Kit, Setup};
 use trust::{Batch, Caller, Content, Fact, Outcome, Permit, Principal, PrincipalKind, Read, Span, Staging, Table, Tenant, Weight, Write};
@@ -368,10 +368,29 @@ async fn guesses_side_by_side_are_counted_one_by_one() {
     kit.stop().await;
 }
 
+/// How the commits of a [`Sulking`] store end.
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    Good,
+    /// Nothing is done.
+    Full,
+    /// All is done, and no answer arrives.
+    Lost,
+}
+
 /// A store whose commits can be made to fail.
 struct Sulking {
     kv: std::sync::Arc<dyn store::Kv>,
-    sulks: std::sync::atomic::AtomicBool,
+    mood: std::sync::Mutex<Mood>,
+}
+
+impl Sulking {
+    fn over(kv: std::sync::Arc<dyn store::Kv>) -> std::sync::Arc<Sulking> {
+        std::sync::Arc::new(Sulking { kv, mood: std::sync::Mutex::new(Mood::Good) })
+    }
+    fn feels(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
 }
 
 impl store::Kv for Sulking {
@@ -382,10 +401,14 @@ impl store::Kv for Sulking {
         self.kv.scan(range, limit, reverse)
     }
     fn commit(&self, commit: store::Commit) -> base::Fut<'_, Result<store::Committed, store::CommitError>> {
-        if self.sulks.load(std::sync::atomic::Ordering::Relaxed) {
-            return Box::pin(async { Err(store::CommitError::Full) });
-        }
-        self.kv.commit(commit)
+        let mood = *self.mood.lock().unwrap();
+        Box::pin(async move {
+            match mood {
+                Mood::Good => self.kv.commit(commit).await,
+                Mood::Full => Err(store::CommitError::Full),
+                Mood::Lost => self.kv.commit(commit).await.and(Err(store::CommitError::Unknown)),
+            }
+        })
     }
     fn resolve(&self, shard: base::Shard, idem: u128) -> base::Fut<'_, Result<Option<store::Committed>, store::CommitError>> {
         self.kv.resolve(shard, idem)
@@ -401,7 +424,7 @@ impl store::Kv for Sulking {
 #[tokio::test]
 async fn reads_answered_before_the_store_failed_are_recorded_once_it_is_back() {
     let setup = Setup::new(61);
-    let kv = std::sync::Arc::new(Sulking { kv: setup.kv.clone(), sulks: false.into() });
+    let kv = Sulking::over(setup.kv.clone());
     let blobs = setup.blobs.clone();
     let kit = Kit::start(setup.on(kv.clone(), blobs)).await;
     let tenant = add_tenant(&kit).await;
@@ -410,10 +433,10 @@ async fn reads_answered_before_the_store_failed_are_recorded_once_it_is_back() {
     let anna = Principal { tenant, object, app, kind: PrincipalKind::User, name: "anna".into() };
     kit.trust.turn().await.unwrap();
     let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
-    kv.sulks.store(true, std::sync::atomic::Ordering::Relaxed);
+    kv.feels(Mood::Full);
     p.close(Outcome::done(200)).await.unwrap();
     assert!(kit.trust.turn().await.is_err());
-    kv.sulks.store(false, std::sync::atomic::Ordering::Relaxed);
+    kv.feels(Mood::Good);
     kit.trust.turn().await.unwrap();
     let report = kit.audit(Some(tenant)).await;
     assert!(format!("{report:?}").contains("anna"), "{report:?}");
@@ -440,5 +463,311 @@ async fn a_log_of_many_tiles_keeps_its_edge() {
         kit.crash();
         kit = Kit::start(Setup::new(63 + start).on(kv.clone(), blobs.clone())).await;
     }
+    kit.stop().await;
+}
+
+/// A region whose store can sulk, with one tenant and a principal of it.
+async fn sulking_region(seed: u64) -> (Kit, std::sync::Arc<Sulking>, TenantId, Principal) {
+    let setup = Setup::new(seed);
+    let (kv, blobs) = (Sulking::over(setup.kv.clone()), setup.blobs.clone());
+    let kit = Kit::start(setup.on(kv.clone(), blobs)).await;
+    let tenant = add_tenant(&kit).await;
+    let chance = kit.trust.chance();
+    let (object, app) = (ObjectId::random(&*chance), base::AppId::random(&*chance));
+    (kit, kv, tenant, Principal { tenant, object, app, kind: PrincipalKind::User, name: "anna".into() })
+}
+
+/// Entries written in a commit whose answer was lost are not written again under another number.
+#[tokio::test]
+async fn a_lost_answer_records_nothing_twice() {
+    let (kit, kv, tenant, anna) = sulking_region(71).await;
+    kit.trust.turn().await.unwrap();
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
+    p.close(Outcome::done(200)).await.unwrap();
+    // its closing waits for the next flush
+    drop(permit::<Write>(&kit, &anna, tenant, Weight::Before).await.unwrap());
+    kv.feels(Mood::Lost);
+    for _ in 0..3 {
+        assert_eq!(kit.trust.turn().await.unwrap_err().code, "OutcomeUnknown");
+    }
+    kv.feels(Mood::Good);
+    kit.trust.turn().await.unwrap();
+    // the auditor would find an act that is closed twice
+    kit.audit(Some(tenant)).await;
+    let entries = kit.trust.entries_from(Some(tenant), 0).await.unwrap();
+    let reads: u64 = entries.iter().filter_map(|(_, _, e)| e.as_ref()).flat_map(|e| &e.lines).map(|l| l.count).sum();
+    assert_eq!(reads, 1);
+    assert_eq!(entries.iter().filter(|(_, e, _)| e.draft.phase == record::Phase::Close).count(), 1);
+    kit.stop().await;
+}
+
+/// An act whose opening or closing got no answer has both in the end, each once.
+#[tokio::test]
+async fn an_act_whose_answer_was_lost_is_opened_and_closed_once() {
+    let (kit, kv, tenant, anna) = sulking_region(72).await;
+    kv.feels(Mood::Lost);
+    assert_eq!(permit::<Write>(&kit, &anna, tenant, Weight::Before).await.unwrap_err().code, "OutcomeUnknown");
+    kv.feels(Mood::Good);
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Before).await.unwrap();
+    kv.feels(Mood::Lost);
+    assert_eq!(p.close(Outcome::done(200)).await.unwrap_err().code, "OutcomeUnknown");
+    kv.feels(Mood::Good);
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Before).await.unwrap();
+    kv.feels(Mood::Full);
+    assert_eq!(p.close(Outcome::done(200)).await.unwrap_err().code, "DiskFull");
+    kv.feels(Mood::Good);
+    kit.trust.turn().await.unwrap();
+    let report = kit.audit(Some(tenant)).await;
+    assert_eq!(report.summary.unfinished_count, 0, "{report:?}");
+    let entries = kit.trust.entries_from(Some(tenant), 0).await.unwrap();
+    let closings: Vec<_> = entries.iter().filter(|(_, e, _)| e.draft.phase == record::Phase::Close).collect();
+    let ended: Vec<_> = closings.iter().map(|(_, _, e)| e.as_ref().unwrap().outcome.ended).collect();
+    let unfinished = ended.iter().filter(|e| **e == record::Ended::Unfinished).count();
+    assert_eq!((ended.len(), unfinished), (3, 2), "{ended:?}");
+    kit.stop().await;
+}
+
+/// Whoever goes away while an entry is written leaves no act open.
+#[tokio::test]
+async fn whoever_leaves_in_the_middle_leaves_no_act_open() {
+    let (kit, _, tenant, anna) = sulking_region(73).await;
+    for polls in 0..3 {
+        let mut asking = std::pin::pin!(permit::<Write>(&kit, &anna, tenant, Weight::Indexed));
+        for _ in 0..=polls {
+            let _ = futures::poll!(&mut asking);
+            tokio::task::yield_now().await;
+        }
+    }
+    kit.trust.turn().await.unwrap();
+    kit.trust.turn().await.unwrap();
+    let report = kit.audit(Some(tenant)).await;
+    assert_eq!(report.summary.unfinished_count, 0, "{report:?}");
+    kit.stop().await;
+}
+
+/// A crash right after an opening: gives the store, and the opening's entry.
+async fn crashed_with_an_open_act(seed: u64) -> (std::sync::Arc<dyn store::Kv>, std::sync::Arc<dyn store::Blobs>, TenantId, base::EntryId) {
+    let setup = Setup::new(seed);
+    let (kv, blobs) = (setup.kv.clone(), setup.blobs.clone());
+    let kit = Kit::start(setup).await;
+    let tenant = add_tenant(&kit).await;
+    let chance = kit.trust.chance();
+    let (object, app) = (ObjectId::random(&*chance), base::AppId::random(&*chance));
+    let anna = Principal { tenant, object, app, kind: PrincipalKind::User, name: "anna".into() };
+    std::mem::forget(permit::<Write>(&kit, &anna, tenant, Weight::Before).await.unwrap());
+    kit.trust.turn().await.unwrap();
+    let entries = kit.trust.entries_from(Some(tenant), 0).await.unwrap();
+    let opening = entries.iter().find(|(_, e, _)| e.draft.phase == record::Phase::Open).unwrap().1.id;
+    kit.crash();
+    (kv, blobs, tenant, opening)
+}
+
+async fn until_swept(kit: &Kit) {
+    while !kit.trust.is_swept() {
+        tokio::task::yield_now().await;
+    }
+    kit.trust.turn().await.unwrap();
+}
+
+fn opening_row(opening: base::EntryId) -> Vec<u8> {
+    store::key(base::Shard(0), &[b"p", &(opening.number - 1).to_be_bytes()])
+}
+
+async fn change(kv: &std::sync::Arc<dyn store::Kv>, op: store::Op) {
+    let commit = store::Commit { shard: base::Shard(0), idem: 0, checks: Vec::new(), ops: vec![op] };
+    kv.commit(commit).await.unwrap();
+}
+
+/// Whose act it was is told by its tag, even where its opening is gone.
+#[tokio::test]
+async fn an_act_whose_opening_is_lost_is_closed_all_the_same() {
+    let (kv, blobs, tenant, opening) = crashed_with_an_open_act(74).await;
+    let (_, bytes) = kv.get(&opening_row(opening)).await.unwrap().unwrap();
+    change(&kv, store::Op::Delete(opening_row(opening))).await;
+    let kit = Kit::start(Setup::new(75).on(kv.clone(), blobs)).await;
+    until_swept(&kit).await;
+    // put back, so that the auditor reads it
+    change(&kv, store::Op::Put(opening_row(opening), bytes)).await;
+    let report = kit.audit(Some(tenant)).await;
+    assert_eq!(report.summary.unfinished_count, 0, "{report:?}");
+    let entries = kit.trust.entries_from(Some(tenant), 0).await.unwrap();
+    let closing = entries.iter().find(|(_, e, _)| e.draft.opens == Some(opening)).unwrap().2.as_ref().unwrap();
+    assert_eq!((&*closing.verb, closing.outcome.ended), (record::catalogue::ACT_SWEPT.name, record::Ended::Unfinished));
+    assert!(kit.trust.status().await.left_open.is_empty());
+    kit.stop().await;
+}
+
+/// A store in which one row can't be seen, as after a repair that lost it.
+struct Blind {
+    kv: std::sync::Arc<dyn store::Kv>,
+    hidden: Vec<Vec<u8>>,
+}
+
+impl store::Kv for Blind {
+    fn get<'a>(&'a self, key: &'a [u8]) -> base::Fut<'a, base::Result<Option<(store::Version, Bytes)>>> {
+        if self.hidden.iter().any(|hidden| hidden == key) { Box::pin(async { Ok(None) }) } else { self.kv.get(key) }
+    }
+    fn scan<'a>(&'a self, range: store::KeyRange, limit: usize, reverse: bool) -> base::Fut<'a, base::Result<store::Page>> {
+        Box::pin(async move {
+            let mut page = self.kv.scan(range, limit, reverse).await?;
+            page.rows.retain(|row| !self.hidden.contains(&row.key));
+            Ok(page)
+        })
+    }
+    fn commit(&self, commit: store::Commit) -> base::Fut<'_, Result<store::Committed, store::CommitError>> {
+        self.kv.commit(commit)
+    }
+    fn resolve(&self, shard: base::Shard, idem: u128) -> base::Fut<'_, Result<Option<store::Committed>, store::CommitError>> {
+        self.kv.resolve(shard, idem)
+    }
+    fn head(&self, shard: base::Shard) -> base::Fut<'_, Result<store::Head, store::CommitError>> {
+        self.kv.head(shard)
+    }
+    fn close(&self) -> base::Fut<'_, base::Result<()>> {
+        self.kv.close()
+    }
+}
+
+/// What can't be closed is told, kept in sight by every start, and closed once it can be.
+#[tokio::test]
+async fn an_act_that_cannot_be_closed_is_never_lost_sight_of() {
+    let (kv, blobs, tenant, opening) = crashed_with_an_open_act(76).await;
+    // neither the opening nor its owner is there
+    let tenant_fact = store::key(base::Shard(0), &[b"f", format!("tenant/{tenant}").as_bytes()]);
+    let blind = || std::sync::Arc::new(Blind { kv: kv.clone(), hidden: vec![opening_row(opening), tenant_fact.clone()] });
+    for start in 0..2 {
+        let kit = Kit::start(Setup::new(77 + start).on(blind(), blobs.clone())).await;
+        until_swept(&kit).await;
+        let left = kit.trust.status().await.left_open;
+        assert_eq!(left.iter().map(|act| act.opening).collect::<Vec<_>>(), [opening], "start {start}");
+        let entries = kit.trust.entries_from(None, 0).await.unwrap();
+        let told = entries.iter().filter_map(|(_, _, e)| e.as_ref()).filter(|e| e.verb == record::catalogue::ACT_LEFT_OPEN.name);
+        assert_eq!(told.map(|e| e.fact("opens").unwrap().to_owned()).collect::<Vec<_>>(), [opening.to_string()]);
+        kit.crash();
+    }
+    for start in 0..2 {
+        let kit = Kit::start(Setup::new(79 + start).on(kv.clone(), blobs.clone())).await;
+        until_swept(&kit).await;
+        assert!(kit.trust.status().await.left_open.is_empty());
+        let report = kit.audit(Some(tenant)).await;
+        assert_eq!(report.summary.unfinished_count, 0, "{report:?}");
+        kit.crash();
+    }
+}
+
+/// A witness that cosigns, or says nothing.
+struct FakeWitness {
+    signer: record::NoteSigner,
+    seen: std::sync::Mutex<Option<record::witness::Watched>>,
+    silent: tokio::sync::watch::Sender<bool>,
+    /// Checkpoints shown to it, as bytes.
+    shown: std::sync::Mutex<Vec<Vec<u8>>>,
+    /// Requests that it has not answered.
+    pending: std::sync::atomic::AtomicUsize,
+}
+
+impl FakeWitness {
+    fn new(name: &str, seed: u8, silent: bool) -> std::sync::Arc<FakeWitness> {
+        let key = crypto::NoteKey::from_seed(crypto::Secret::new([seed; 32])).unwrap();
+        let public = record::VerifierKey::new(name, record::KeyKind::Cosigner, key.public()).unwrap();
+        std::sync::Arc::new(FakeWitness {
+            signer: record::NoteSigner::new(public, move |message| Ok(key.sign(message))),
+            seen: Default::default(),
+            silent: tokio::sync::watch::Sender::new(silent),
+            shown: Default::default(),
+            pending: Default::default(),
+        })
+    }
+    fn watch(&self, kit: &Kit) {
+        let log = kit.trust.trust_keys(None).unwrap().log;
+        *self.seen.lock().unwrap() = Some(record::witness::Watched { log, seen: record::witness::Seen::nothing() });
+    }
+}
+
+impl trust::Witness for FakeWitness {
+    fn key(&self) -> &record::VerifierKey {
+        self.signer.key()
+    }
+    fn add_checkpoint(&self, body: Vec<u8>) -> base::Fut<'_, base::Result<(u16, Vec<u8>)>> {
+        use std::sync::atomic::Ordering::SeqCst;
+        Box::pin(async move {
+            let note = record::witness::AddCheckpoint::parse(&body).unwrap().checkpoint;
+            self.shown.lock().unwrap().push(note.to_bytes());
+            self.pending.fetch_add(1, SeqCst);
+            self.silent.subscribe().wait_for(|silent| !silent).await.unwrap();
+            self.pending.fetch_sub(1, SeqCst);
+            let mut seen = self.seen.lock().unwrap();
+            let answer = record::witness::add_checkpoint(|_| seen.as_ref(), &body, &self.signer, testkit::START);
+            if let (Some(watched), Some(now)) = (seen.as_mut(), answer.seen) {
+                watched.seen = now;
+            }
+            Ok((answer.status, answer.body.into_bytes()))
+        })
+    }
+}
+
+/// A witness that says nothing delays nobody: not the acts that wait for their index, not the other witnesses.
+#[tokio::test]
+async fn a_silent_witness_delays_nobody() {
+    use std::sync::atomic::Ordering::SeqCst;
+    let (silent, good) = (FakeWitness::new("silent", 1, true), FakeWitness::new("good", 2, false));
+    let kit = Kit::start(Setup::new(81).witnesses(vec![silent.clone(), good.clone()])).await;
+    silent.watch(&kit);
+    good.watch(&kit);
+    let tenant = add_tenant(&kit).await;
+    let chance = kit.trust.chance();
+    let (object, app) = (ObjectId::random(&*chance), base::AppId::random(&*chance));
+    let anna = Principal { tenant, object, app, kind: PrincipalKind::User, name: "anna".into() };
+    let shown_by = |witness: &FakeWitness| {
+        let published = record::SignedCheckpoint::parse(&kit.trust.checkpoint().now_or_never()??).ok()?;
+        Some(published.note.signed_by(witness.signer.key()))
+    };
+    while silent.pending.load(SeqCst) == 0 || !matches!(shown_by(&good), Some(record::Signed::Good { .. })) {
+        tokio::task::yield_now().await;
+    }
+    // the round that asks the silent one is in flight
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Indexed).await.unwrap();
+    p.close(Outcome::done(200)).await.unwrap();
+    assert_eq!(silent.pending.load(SeqCst), 1, "still in flight, and alone");
+    assert_eq!(shown_by(&silent), Some(record::Signed::Missing));
+    assert!(!kit.trust.status().await.cosigned);
+    // back again: an export asks everyone, and shows what was signed once
+    silent.silent.send_replace(false);
+    kit.audit(Some(tenant)).await;
+    assert!(kit.trust.status().await.cosigned);
+    kit.stop().await;
+    let mut shown = good.shown.lock().unwrap().clone();
+    shown.extend(silent.shown.lock().unwrap().clone());
+    let mut signatures: std::collections::HashMap<u64, std::collections::HashSet<Vec<u8>>> = Default::default();
+    for bytes in shown {
+        let checkpoint = record::SignedCheckpoint::parse(&bytes).unwrap();
+        let own = String::from_utf8_lossy(&bytes).lines().find(|l| l.starts_with("— bleu.localhost")).unwrap().as_bytes().to_vec();
+        signatures.entry(checkpoint.checkpoint.size).or_default().insert(own);
+    }
+    assert!(signatures.values().all(|s| s.len() == 1));
+}
+
+/// Tiles and proofs of an older size are there while the log grows on.
+#[tokio::test]
+async fn a_bundle_is_exported_while_the_log_grows() {
+    let (kit, tenant, anna) = region(82).await;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let writing = async {
+        while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+            for number in 0..50 {
+                let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+                p.commit(Batch::new().put(TABLE, number.to_string(), &thing("x")), Outcome::done(201)).await.unwrap();
+            }
+            kit.trust.turn().await.unwrap();
+        }
+    };
+    let auditing = async {
+        for _ in 0..10 {
+            kit.audit(Some(tenant)).await;
+            tokio::task::yield_now().await;
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    };
+    tokio::join!(writing, auditing);
     kit.stop().await;
 }
