@@ -243,6 +243,26 @@ async fn roles_at_a_deleted_group_do_not_come_back_with_its_name() {
 }
 
 #[tokio::test]
+async fn nobody_gets_a_role_at_what_is_being_deleted() {
+    let mut w = world(14).await;
+    w.put_group("g").await;
+    assert_eq!(w.put_account("g", "acct14").await.status, 200);
+    // no worker: what is begun stays under way
+    w.worker.take().unwrap().stop().await;
+    let admin = w.owner.split('/').next_back().unwrap().to_owned();
+    let body = json!({"properties": {"principalId": admin, "roleDefinitionId": "acdd72a7-3385-48ef-bd42-f606fba81ae7"}});
+    let at = |scope: String| format!("{scope}/providers/Microsoft.Authorization/roleAssignments/11111111-2222-3333-4444-555555555555");
+    for (scope, expected) in [(w.account("g", "acct14"), "AnotherOperationInProgress"), (w.group("g"), "ResourceGroupBeingDeleted")] {
+        // a deletion of a kind that does not poll is waited for: it is begun, and left
+        let gone = w.owner("DELETE", &scope, Value::Null);
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(500), gone).await;
+        let answer = w.owner("PUT", &at(scope), body.clone()).await;
+        assert_eq!((answer.status, code(&answer).as_str()), (409, expected));
+    }
+    w.audit().await;
+}
+
+#[tokio::test]
 async fn another_tenant_learns_nothing() {
     let w = world(6).await;
     w.put_group("g").await;

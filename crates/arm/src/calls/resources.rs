@@ -279,7 +279,7 @@ async fn decide(
     Ok(Change { batch: Some(batch), status: 202, answer: Decision::Began { have: next, operation, created } })
 }
 
-fn busy(id: &ResourceId) -> Error {
+pub(crate) fn busy(id: &ResourceId) -> Error {
     Error::new(
         Kind::Conflict,
         "AnotherOperationInProgress",

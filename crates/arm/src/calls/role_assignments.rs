@@ -4,11 +4,11 @@
 use crate::Arm;
 use crate::builtin::role;
 use crate::calls::groups;
-use crate::calls::resources::not_found;
+use crate::calls::resources::{busy, not_found};
 use crate::calls::role_definitions::{definition_id, missing};
 use crate::change::{Change, Turns, close, refuse};
 use crate::filter::Filter;
-use crate::model::{RESOURCES, Resource, group_of, row_name};
+use crate::model::{DELETING, GROUPS, RESOURCES, Resource, group_of, row_name};
 use crate::{names, target};
 use base::{Error, Kind, ObjectId, ResourceId, Result};
 use http::StatusCode;
@@ -147,7 +147,7 @@ pub(crate) async fn put(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: 
 
 async fn decide(arm: &Arm, permit: &Permit<Write>, grant: &Grant, near: &Neighbours) -> Result<Change<(StatusCode, Value)>> {
     let tenant = permit.tenant().ok_or_else(|| Error::internal("a scope without a tenant"))?;
-    scope_exists(arm, permit, &grant.scope).await?;
+    let batch = while_there(arm, permit, &grant.scope).await?;
     let (holder, same, at_id) = near.facts(|f| {
         let holder = f.principal(grant.principal).filter(|p| p.tenant == tenant).map(|p| p.kind);
         (holder, same_grant(f, tenant, grant), f.assignment(&grant.id).cloned())
@@ -188,7 +188,7 @@ async fn decide(arm: &Arm, permit: &Permit<Write>, grant: &Grant, near: &Neighbo
         description: grant.description.clone(),
     };
     let answer = (StatusCode::CREATED, show(&assignment));
-    Ok(Change { batch: Some(Batch::new().claim_fact(Fact::Assignment(assignment))), status: 201, answer })
+    Ok(Change { batch: Some(batch.claim_fact(Fact::Assignment(assignment))), status: 201, answer })
 }
 
 /// The id of an assignment of the same role to the same principal at the same scope.
@@ -197,15 +197,20 @@ fn same_grant(facts: &Facts, tenant: base::TenantId, grant: &Grant) -> Option<Re
     all.filter(|a| a.scope == grant.scope && a.principal == grant.principal && a.role == grant.role).map(|a| a.id.clone()).next()
 }
 
-/// A role is granted at something that is there. What is inside a resource (a container) is its service's to know.
-async fn scope_exists<A: Access>(arm: &Arm, permit: &Permit<A>, scope: &ResourceId) -> Result<()> {
-    let Some(group) = group_of(scope) else { return Ok(()) };
-    groups::load(permit, &group).await?;
+/// A role is granted at something that is there and is not being deleted, and still so when it is committed: else it
+/// could outlive its scope, and open what is made anew under that name. What is inside a resource (a container) is its
+/// service's to know.
+async fn while_there<A: Access>(arm: &Arm, permit: &Permit<A>, scope: &ResourceId) -> Result<Batch> {
+    let Some(group) = group_of(scope) else { return Ok(Batch::new()) };
+    let found = groups::load_live(permit, &group).await?;
+    let batch = Batch::new().is(GROUPS, row_name(&group), found.version);
     let Some(known) = scope.scopes().find(|s| s.resource_type().is_some() && arm.kind_of(s).is_ok()) else {
-        return if scope.resource_type().is_none() { Ok(()) } else { Err(not_found(scope)) };
+        return if scope.resource_type().is_none() { Ok(batch) } else { Err(not_found(scope)) };
     };
-    match permit.data().get::<Resource>(RESOURCES, row_name(&known)).await? {
-        Some(_) => Ok(()),
+    let name = row_name(&known);
+    match permit.data().get::<Resource>(RESOURCES, &name).await? {
+        Some(found) if found.value.have.provisioning == DELETING => Err(busy(&known)),
+        Some(found) => Ok(batch.is(RESOURCES, &name, found.version)),
         None => Err(not_found(&known)),
     }
 }
