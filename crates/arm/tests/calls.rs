@@ -263,6 +263,18 @@ async fn nobody_gets_a_role_at_what_is_being_deleted() {
 }
 
 #[tokio::test]
+async fn an_identity_that_nobody_made_is_not_shown() {
+    let w = world(16).await;
+    w.put_group("g").await;
+    let body = |identity: Value| json!({"location": "francecentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2", "identity": identity});
+    let refused = w.owner("PUT", &w.account("g", "acct16"), body(json!({"type": "SystemAssigned"}))).await;
+    assert_eq!((refused.status, code(&refused).as_str(), refused.json()["error"]["target"].as_str()), (501, "NotImplemented", Some("identity")));
+    let none = w.owner("PUT", &w.account("g", "acct16"), body(json!({"type": "None"}))).await;
+    assert_eq!(w.poll(&none).await.status, 200);
+    w.audit().await;
+}
+
+#[tokio::test]
 async fn another_tenant_learns_nothing() {
     let w = world(6).await;
     w.put_group("g").await;

@@ -304,13 +304,18 @@ fn want(body: &Map<String, Value>, have: Option<&Have>, version: &str, merge: bo
     if !properties.is_object() {
         return Err(Error::invalid("InvalidRequestContent", "The properties are not an object.").at("properties"));
     }
+    let identity = given("identity");
+    if identity.as_ref().is_some_and(|i| i.get("type").is_none_or(|t| t != "None")) {
+        // kept and shown it would look like an identity that somebody could give a role to
+        return Err(Error::not_implemented("A managed identity of a resource").at("identity"));
+    }
     let kept = have.filter(|_| merge);
     Ok(Want {
         location: location.or_else(|| have.and_then(|h| h.location.clone())),
         tags: tags.or_else(|| kept.map(|h| h.tags.clone())).unwrap_or_default(),
         kind: text("kind")?.or_else(|| have.and_then(|h| h.kind.clone())),
         sku: given("sku").or_else(|| kept.and_then(|h| h.sku.clone())),
-        identity: given("identity").or_else(|| kept.and_then(|h| h.identity.clone())),
+        identity: identity.or_else(|| kept.and_then(|h| h.identity.clone())),
         properties: if merge { merged(have.map(|h| h.properties.clone()), properties) } else { properties },
         api_version: version.to_owned(),
     })
