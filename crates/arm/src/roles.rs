@@ -156,7 +156,7 @@ impl Rules for AzureRoles {
         let mut because = String::new();
         for action in &ask.actions {
             match granted(facts, principal, action, ask.data, &ask.scope) {
-                Some((role, assignment)) if because.is_empty() => because = format!("role {} at {}", role.name, assignment.scope),
+                Some((role, assignment)) if because.is_empty() => because = format!("role {} by {}", role.name, assignment.id),
                 Some(_) => {}
                 None if !ask.data && excepted(facts, principal, action, &ask.scope) => {}
                 None => return Verdict::Refuse(refusal(principal, action, &ask.scope, ask.data)),

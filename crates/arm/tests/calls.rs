@@ -275,6 +275,19 @@ async fn an_identity_that_nobody_made_is_not_shown() {
 }
 
 #[tokio::test]
+async fn the_record_names_the_assignment_that_allowed_an_act() {
+    let w = world(15).await;
+    w.put_group("g").await;
+    w.kit.trust.export(Some(w.tenant)).await.unwrap(); // the log moves on
+    let entries = w.kit.trust.entries_from(Some(w.tenant), 0).await.unwrap();
+    let grants: Vec<String> =
+        entries.into_iter().filter_map(|(_, _, event)| event).filter(|e| e.verb == "Put Resource Group").filter_map(|e| e.grant).collect();
+    let by = format!("role Owner by /subscriptions/{}/providers/Microsoft.Authorization/roleAssignments/", w.subscription);
+    assert!(!grants.is_empty() && grants.iter().all(|g| g.starts_with(&by)), "{grants:?}");
+    w.audit().await;
+}
+
+#[tokio::test]
 async fn another_tenant_learns_nothing() {
     let w = world(6).await;
     w.put_group("g").await;
