@@ -60,8 +60,9 @@ pub async fn seed(near: &Neighbours, seed: &Seed) -> Result<Seeded> {
     check_password(text, &admin_name)?;
     let admin_credential = password_credential(near, admin_password.clone(), None, 0).await?;
     let client_credential = password_credential(near, client_secret.clone(), None, 3).await?;
-    let permit =
-        near.permit::<Write>("Create tenant", &["bleu.identity/tenants/write"], false, &target, Weight::Before, &seed.name).await?;
+    // at weight *with*, so that the entry is the new tenant's: an opening would come before there is an owner, and what the
+    // region owns every tenant may read
+    let permit = near.permit::<Write>("Create tenant", &["bleu.identity/tenants/write"], false, &target, Weight::With, "").await?;
 
     let now = near.clock.now();
     let admin = ObjectId::random(&*near.chance);

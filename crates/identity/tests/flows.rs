@@ -63,6 +63,23 @@ async fn world(number: u64) -> World {
     World { kit, contoso }
 }
 
+/// What the region owns is opened in everybody's bundle: nothing of a tenant may be in it, its name least of all.
+#[tokio::test]
+async fn a_tenants_bundle_names_no_other_tenant() {
+    let world = world(41).await;
+    let fabrikam = seed(&world.kit.region("identity"), &new_tenant(0xFA, "fabrikam")).await.unwrap();
+    // refused, and so not in an entry of the new tenant's
+    let taken = Seed { domain: "contoso.example".into(), ..new_tenant(0xFB, "impostor") };
+    assert_eq!(seed(&world.kit.region("identity"), &taken).await.unwrap_err().code, "DomainTaken");
+    let bundle = world.kit.trust.export(Some(fabrikam.tenant)).await.unwrap();
+    let holds = |text: &str| bundle.to_ascii_lowercase().windows(text.len()).any(|w| w == text.as_bytes());
+    assert!(holds(&fabrikam.tenant.to_string()), "its own name is in clear, so this looks where names are");
+    for other in [world.contoso.tenant.to_string(), "contoso".into(), "impostor".into()] {
+        assert!(!holds(&other), "'{other}' is in the bundle of another tenant");
+    }
+    world.kit.audit(Some(world.contoso.tenant)).await;
+}
+
 fn form(fields: &[(&str, &str)]) -> String {
     fields.iter().map(|(n, v)| format!("{n}={}", wire::percent_encode(v, b""))).collect::<Vec<_>>().join("&")
 }
