@@ -113,6 +113,7 @@ impl Service for Storage {
                 &[DELEGATION_KEY],
                 unbuilt::write,
             )
+            .weighing(Weight::Indexed)
             .write("Blob Batch", post.clone(), "/", &[comp("batch")], &[BLOBS_DELETE], unbuilt::write)
             .read("Find Blobs by Tags", get.clone(), "/", &[comp("blobs")], &[TAGS_READ], unbuilt::read)
             // containers

@@ -20,6 +20,7 @@ use http::{HeaderValue, Method};
 use serde_json::{Value, json};
 use service::{Door, Head, Operations, Service, Target, Urls};
 use std::sync::Arc;
+use trust::Weight;
 
 const READ_USERS: &[&str] = &["microsoft.directory/users/standard/read"];
 const READ_GROUPS: &[&str] = &["microsoft.directory/groups/standard/read"];
@@ -62,6 +63,7 @@ impl Service for Graph {
             .write("Delete Group", Method::DELETE, "/v1.0/groups/{id}", &[], &["microsoft.directory/groups/delete"], groups::delete)
             .read("List Members", Method::GET, "/v1.0/groups/{id}/members", &[], READ_MEMBERS, groups::members)
             .write("Add Member", Method::POST, "/v1.0/groups/{id}/members/$ref", &[], &["microsoft.directory/groups/members/update"], groups::add_member)
+            .weighing(Weight::Indexed)
             .write("Remove Member", Method::DELETE, "/v1.0/groups/{id}/members/{member}/$ref", &[], &["microsoft.directory/groups/members/update"], groups::remove_member)
             .read("List Applications", Method::GET, "/v1.0/applications", &[], READ_APPLICATIONS, |_, c, p, n| objects::list(Application, c, p, n))
             .read("Get Application", Method::GET, "/v1.0/applications/{id}", &[], READ_APPLICATIONS, |_, c, p, n| objects::get(Application, c, p, n))
@@ -69,12 +71,14 @@ impl Service for Graph {
             .write("Update Application", Method::PATCH, "/v1.0/applications/{id}", &[], &["microsoft.directory/applications/basic/update", "microsoft.directory/applications/credentials/update"], applications::update)
             .write("Delete Application", Method::DELETE, "/v1.0/applications/{id}", &[], &["microsoft.directory/applications/delete"], applications::delete)
             .write("Add Password", Method::POST, "/v1.0/applications/{id}/addPassword", &[], &["microsoft.directory/applications/credentials/update"], |_, c, p, n| applications::add_password(Application, c, p, n))
+            .weighing(Weight::Indexed)
             .write("Remove Password", Method::POST, "/v1.0/applications/{id}/removePassword", &[], &["microsoft.directory/applications/credentials/update"], |_, c, p, n| applications::remove_password(Application, c, p, n))
             .read("List Service Principals", Method::GET, "/v1.0/servicePrincipals", &[], READ_PRINCIPALS, |_, c, p, n| objects::list(ServicePrincipal, c, p, n))
             .read("Get Service Principal", Method::GET, "/v1.0/servicePrincipals/{id}", &[], READ_PRINCIPALS, |_, c, p, n| objects::get(ServicePrincipal, c, p, n))
             .write("Create Service Principal", Method::POST, "/v1.0/servicePrincipals", &[], &["microsoft.directory/servicePrincipals/create"], applications::create_principal)
             .write("Update Service Principal", Method::PATCH, "/v1.0/servicePrincipals/{id}", &[], &["microsoft.directory/servicePrincipals/basic/update", "microsoft.directory/servicePrincipals/enable", "microsoft.directory/servicePrincipals/credentials/update"], applications::update_principal)
             .write("Add Password of Principal", Method::POST, "/v1.0/servicePrincipals/{id}/addPassword", &[], &["microsoft.directory/servicePrincipals/credentials/update"], |_, c, p, n| applications::add_password(ServicePrincipal, c, p, n))
+            .weighing(Weight::Indexed)
             .write("Remove Password of Principal", Method::POST, "/v1.0/servicePrincipals/{id}/removePassword", &[], &["microsoft.directory/servicePrincipals/credentials/update"], |_, c, p, n| applications::remove_password(ServicePrincipal, c, p, n))
             .write("Delete Service Principal", Method::DELETE, "/v1.0/servicePrincipals/{id}", &[], &["microsoft.directory/servicePrincipals/delete"], applications::delete_principal)
             // on the bare host nobody else may answer for these paths, and the words say which call is missing
