@@ -144,7 +144,7 @@ async fn ask_over(mut stream: UnixStream, verb: &Verb) -> Result<Vec<u8>> {
 async fn ask_here(folder: &Folder, verb: Verb) -> Result<Vec<u8>> {
     let lock = folder.lock()?;
     let settings = Settings::read(folder)?.context("region.toml")?;
-    if !folder.path("store").exists() && settings.engine == "fjall" {
+    if !folder.is_made() {
         bail!(phrase!("The region was never started. Type 'bleu up'.", "La région n’a jamais été démarrée. Tapez « bleu up »."));
     }
     let with_witness = folder.path("witness").exists();
@@ -152,7 +152,7 @@ async fn ask_here(folder: &Folder, verb: Verb) -> Result<Vec<u8>> {
     let region = Region::open(folder.clone(), settings, lock, with_witness).await?;
     // entries of the start itself are cosigned before anything is shown
     region.trust.turn().await?;
-    let answer = act(&region, &urls, verb, false).await;
+    let answer = act(&region, &urls, verb, None).await;
     region.close().await?;
     answer
 }
@@ -191,7 +191,8 @@ impl Control {
 }
 
 /// Answers at the folder's socket. The folder's lock is held: a socket that is there is a dead process's.
-pub fn serve(region: Arc<Region>, urls: Arc<Urls>) -> Result<Control> {
+/// `serving`: the namespaces that answer, for `status`.
+pub fn serve(region: Arc<Region>, urls: Arc<Urls>, serving: Vec<&'static str>) -> Result<Control> {
     let path = region.folder.path("control.sock");
     let _ = std::fs::remove_file(&path);
     let socket = Socket::of(&region.folder)?;
@@ -205,11 +206,17 @@ pub fn serve(region: Arc<Region>, urls: Arc<Urls>) -> Result<Control> {
     // the folder is its owner's alone (0700) while this is on its way
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(accept(listener, region, urls, stopped));
+    let task = tokio::spawn(accept(listener, region, urls, serving.into(), stopped));
     Ok(Control { stop, task, path })
 }
 
-async fn accept(listener: UnixListener, region: Arc<Region>, urls: Arc<Urls>, mut stopped: watch::Receiver<bool>) {
+async fn accept(
+    listener: UnixListener,
+    region: Arc<Region>,
+    urls: Arc<Urls>,
+    serving: Arc<[&'static str]>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut under_way = JoinSet::new();
     loop {
@@ -225,10 +232,10 @@ async fn accept(listener: UnixListener, region: Arc<Region>, urls: Arc<Urls>, mu
             },
         };
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let (region, urls) = (region.clone(), urls.clone());
+        let (region, urls, serving) = (region.clone(), urls.clone(), serving.clone());
         under_way.spawn(async move {
             let _place = place;
-            if let Err(error) = answer(stream, &region, &urls).await {
+            if let Err(error) = answer(stream, &region, &urls, &serving).await {
                 tracing::debug!(error = format!("{error:#}"), "a control request ended badly");
             }
         });
@@ -236,10 +243,10 @@ async fn accept(listener: UnixListener, region: Arc<Region>, urls: Arc<Urls>, mu
     while under_way.join_next().await.is_some() {}
 }
 
-async fn answer(mut stream: UnixStream, region: &Region, urls: &Arc<Urls>) -> Result<()> {
+async fn answer(mut stream: UnixStream, region: &Region, urls: &Arc<Urls>, serving: &[&str]) -> Result<()> {
     let request = tokio::time::timeout(REQUEST_TIME, read_frame(&mut stream, REQUEST_BYTES_MAX)).await??;
     let outcome = match parse(&request) {
-        Ok(verb) => act(region, urls, verb, true).await,
+        Ok(verb) => act(region, urls, verb, Some(serving)).await,
         Err(_) => Err(base::Error::invalid(
             "UnknownVerb",
             phrase!(
@@ -284,10 +291,10 @@ async fn read_frame(stream: &mut UnixStream, bytes_max: usize) -> Result<Vec<u8>
     Ok(frame)
 }
 
-/// Does what a verb says. `running`: listeners are up.
-async fn act(region: &Region, urls: &Arc<Urls>, verb: Verb, running: bool) -> Result<Vec<u8>> {
+/// Does what a verb says. `serving`: the namespaces that answer, when listeners are up.
+async fn act(region: &Region, urls: &Arc<Urls>, verb: Verb, serving: Option<&[&str]>) -> Result<Vec<u8>> {
     match verb {
-        Verb::Status {} => status(region, running).await,
+        Verb::Status {} => status(region, serving).await,
         Verb::Head {} => {
             region.trust.turn().await?;
             let checkpoint = region.trust.public().checkpoint().await;
@@ -306,12 +313,11 @@ fn first_tenant(region: &Region) -> Result<TenantId> {
     tenant.with_context(|| phrase!("The region has no tenant yet.", "La région n’a pas encore de locataire."))
 }
 
-async fn status(region: &Region, running: bool) -> Result<Vec<u8>> {
+async fn status(region: &Region, serving: Option<&[&str]>) -> Result<Vec<u8>> {
+    let running = serving.is_some();
     let status = region.trust.status().await;
     let sites: Vec<_> =
         status.places.iter().map(|p| json!({ "site": p.site, "country": p.country, "nuts": p.nuts, "address": p.address })).collect();
-    let services: Vec<&str> =
-        if running { crate::services::Services::new().all.iter().map(|s| s.namespace()).collect() } else { Vec::new() };
     let mut wrong: Vec<String> = Vec::new();
     if !status.cosigned {
         wrong.push(phrase!(
@@ -323,6 +329,14 @@ async fn status(region: &Region, running: bool) -> Result<Vec<u8>> {
         wrong.push(phrase!(
             "the region has no witness: its record can be rewritten unseen",
             "la région n’a pas de témoin : son journal peut être réécrit sans que cela se voie"
+        ));
+    }
+    for act in &status.left_open {
+        wrong.push(phrase!(
+            "the act that entry {} opened can't be closed: {}",
+            "l’acte ouvert par l’entrée {} ne peut être clos : {}",
+            act.opening,
+            act.why
         ));
     }
     if !region.trust.is_swept() && running {
@@ -338,7 +352,7 @@ async fn status(region: &Region, running: bool) -> Result<Vec<u8>> {
         "domain": region.settings.domain,
         "engine": region.settings.engine,
         "sites": sites,
-        "services": services,
+        "services": serving.unwrap_or_default(),
         "tenants": status.tenants,
         "spaces": status.spaces,
         "record": { "size": status.size, "root": status.root.base64(), "witnesses": status.witnesses, "cosigned": status.cosigned },
@@ -371,7 +385,7 @@ const READ_RECORD: &str = "Read record";
 async fn entries(region: &Region, urls: &Arc<Urls>, tenant: TenantId, from: u64) -> Result<Vec<u8>> {
     let size = region.trust.status().await.size;
     let found = match from < size {
-        true => region.trust.entries_from(Some(tenant), from).await?,
+        true => region.trust.entries(Some(tenant), from, ENTRIES_MAX).await?,
         false => Vec::new(),
     };
     let is_own = |event: &Option<::record::Event>| event.as_ref().is_some_and(|e| e.verb == READ_RECORD);
@@ -384,7 +398,7 @@ async fn entries(region: &Region, urls: &Arc<Urls>, tenant: TenantId, from: u64)
     let permit =
         near.permit::<Read>(READ_RECORD, &["bleu.control/record/read"], false, &target, Weight::Before, &format!("from {from}")).await?;
     let show = |(index, entry, event): (u64, ::record::Entry, Option<::record::Event>)| json!({ "index": index, "entry": entry.id.to_string(), "at": entry.draft.at.rfc3339(), "phase": entry.draft.phase, "weight": entry.draft.weight, "event": event });
-    let shown: Vec<_> = found.into_iter().take(ENTRIES_MAX).map(show).collect();
+    let shown: Vec<_> = found.into_iter().map(show).collect();
     let _receipt = permit.close(Outcome::done(200)).await?;
     let next = from + shown.len() as u64;
     Ok(serde_json::to_vec(&json!({ "size": size, "next": next, "entries": shown }))?)

@@ -99,6 +99,7 @@ async fn serve(
     let tls = certificate(region).await?;
     let services = Services::new();
     let workers = services::Workers::start(&services, region.trust.clone(), urls.clone(), &region.near("storage", &urls)).await?;
+    let serving = services.all.iter().map(|s| s.namespace()).collect();
     let gateway = Gateway::new(region.trust.clone(), urls.clone(), services.all, Arc::new(identity::verify_bearer));
     let mut listening = vec![gateway.listen(at, tls.clone()).await?];
     if !at.ip().is_loopback() {
@@ -115,7 +116,7 @@ async fn serve(
         Some(dns_at) => Some(dns::serve(dns_at, &region.settings.domain, address_of(at.ip()), None).await?),
         None => None,
     };
-    let control = control::serve(region.clone(), urls.clone())?;
+    let control = control::serve(region.clone(), urls.clone(), serving)?;
     let announced = ready(&region.folder, &urls, &client, names.as_ref().map(|d| d.addr))
         .and_then(|ready| announce(&region.folder, options, &ready).map(|()| ready));
     waiting.finish_and_clear();

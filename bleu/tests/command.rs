@@ -159,6 +159,35 @@ fn a_region_lives_and_its_record_is_verified() {
     assert!(region.stop().success());
 }
 
+/// Whoever watches a region asks it for ever.
+#[test]
+fn a_region_that_is_asked_for_its_status_does_not_grow() {
+    let temporary = tempfile::tempdir().unwrap();
+    let data = &path(temporary.path(), "region");
+    let region = Region::start(data, &[]);
+    let resident_kib = || -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", region.child.id())).unwrap();
+        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    let ask = |times: usize| {
+        for _ in 0..times {
+            let mut socket = std::os::unix::net::UnixStream::connect(Path::new(data).join("control.sock")).unwrap();
+            let verb = br#"{"verb":"status"}"#;
+            socket.write_all(&(verb.len() as u32).to_be_bytes()).unwrap();
+            socket.write_all(verb).unwrap();
+            let mut answer = Vec::new();
+            socket.read_to_end(&mut answer).unwrap();
+            assert!(answer.windows(17).any(|w| w == b"Microsoft.Storage"));
+        }
+    };
+    ask(200);
+    let before = resident_kib();
+    ask(2_000);
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 4_096, "2,000 questions cost {grown} KiB");
+}
+
 #[test]
 fn a_second_tenant_is_one_command_away() {
     let temporary = tempfile::tempdir().unwrap();
