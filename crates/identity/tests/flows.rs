@@ -94,6 +94,14 @@ impl World {
     async fn post(&self, url: &str, fields: &[(&str, &str)]) -> Answer {
         self.kit.call("POST", url, &[("content-type", "application/x-www-form-urlencoded")], form(fields)).await
     }
+    /// As [`World::post`], from another address.
+    async fn post_from(&self, from: [u8; 4], url: &str, fields: &[(&str, &str)]) -> (u16, http::HeaderMap, Value) {
+        let request = http::Request::post(url).header("content-type", "application/x-www-form-urlencoded");
+        let request = request.body(http_body_util::Full::new(form(fields).into())).unwrap();
+        let (parts, body) = self.kit.gateway.answer(request, Some(from.into())).await.into_parts();
+        let body = http_body_util::BodyExt::collect(body).await.unwrap().to_bytes();
+        (parts.status.as_u16(), parts.headers, serde_json::from_slice(&body).unwrap())
+    }
     async fn client_token(&self, scope: &str) -> Answer {
         let id = self.contoso.client.to_string();
         self.post(
@@ -351,6 +359,73 @@ async fn refusals_speak_the_dialect() {
         w.post(&url, &[("grant_type", "client_credentials"), ("client_id", stranger), ("client_secret", "wrong"), ("scope", &scope)]).await;
     assert!(unknown.header("x-bleu-entry").is_empty());
     w.kit.audit(Some(tenant(0xC0))).await;
+}
+
+fn password_grant<'a>(name: &'a str, password: &'a str, az: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("grant_type", "password"),
+        ("client_id", az),
+        ("username", name),
+        ("password", password),
+        ("scope", "https://graph.microsoft.com/.default openid"),
+    ]
+}
+
+#[tokio::test]
+async fn guessing_locks_out_whoever_guesses_and_not_the_owner() {
+    let w = world(41).await;
+    let (az, url) = (AZ_CLIENT.to_string(), format!("{LOGIN}/organizations/oauth2/v2.0/token"));
+    let (attacker, neighbour, owner) = ([203, 0, 113, 7], [203, 0, 113, 8], [198, 51, 100, 1]);
+    let name = "admin@contoso.example";
+    for _ in 0..12 {
+        w.post_from(attacker, &url, &password_grant(name, "guess", &az)).await;
+    }
+    for from in [attacker, neighbour] {
+        let (status, _, body) = w.post_from(from, &url, &password_grant(name, ADMIN_PASSWORD, &az)).await;
+        assert_eq!((status, body["error_codes"][0].as_u64()), (400, Some(50053)), "{body}");
+    }
+    let (status, _, body) = w.post_from(owner, &url, &password_grant(name, ADMIN_PASSWORD, &az)).await;
+    assert_eq!(status, 200, "{body}");
+    // the same for a client's secret
+    let (id, token) = (w.contoso.client.to_string(), format!("{LOGIN}/adfs/oauth2/token/"));
+    let secret = |secret: &'static str| {
+        [
+            ("grant_type", "client_credentials"),
+            ("client_id", &*id),
+            ("client_secret", secret),
+            ("scope", "https://graph.microsoft.com/.default"),
+        ]
+    };
+    for _ in 0..10 {
+        w.post_from(attacker, &token, &secret("guess")).await;
+    }
+    assert_eq!(w.post_from(attacker, &token, &secret(CLIENT_SECRET)).await.2["error_codes"][0], 50053);
+    assert_eq!(w.post_from(owner, &token, &secret(CLIENT_SECRET)).await.0, 200);
+    // it fades: an hour later the attacker's neighbour is heard again
+    w.kit.clock.advance_seconds(3_600);
+    assert_eq!(w.post_from(neighbour, &token, &secret(CLIENT_SECRET)).await.0, 200);
+    w.kit.audit(Some(tenant(0xC0))).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_sign_ins_is_refused_beyond_a_short_queue() {
+    let w = world(42).await;
+    let (az, url) = (AZ_CLIENT.to_string(), format!("{LOGIN}/organizations/oauth2/v2.0/token"));
+    let fields = password_grant("nobody@contoso.example", "guess", &az);
+    let right = password_grant("admin@contoso.example", ADMIN_PASSWORD, &az);
+    let (flood, elsewhere) = tokio::join!(
+        futures::future::join_all((0..200).map(|_| w.post_from([203, 0, 113, 7], &url, &fields))),
+        w.post_from([198, 51, 100, 1], &url, &right),
+    );
+    assert_eq!(elsewhere.0, 200, "{}", elsewhere.2);
+    let refused: Vec<_> = flood.iter().filter(|(status, ..)| *status == 429).collect();
+    assert!((100..200).contains(&refused.len()), "{}", refused.len());
+    for (_, headers, body) in refused {
+        assert_eq!((body["error"].as_str(), body["error_codes"][0].as_u64()), (Some("temporarily_unavailable"), Some(90055)));
+        assert_eq!(headers["retry-after"], "2");
+    }
+    // and it is over when the queue is
+    assert_eq!(w.post_from([203, 0, 113, 7], &url, &fields).await.0, 400);
 }
 
 #[tokio::test]

@@ -13,7 +13,9 @@ pub use body::{Body, collect};
 pub use call::{Call, Head, Params, Query, Urls};
 pub use kind::{Have, Kind, Progress, Step, Want};
 pub use neighbours::Neighbours;
-pub use operation::{Door, Handler, Matched, Operation, Operations, RESERVED_NAMES, Target, When, absent, comp, header, present, query};
+pub use operation::{
+    Door, Handler, Matched, Operation, Operations, RESERVED_NAMES, Target, When, absent, comp, header, names_directory, present, query,
+};
 pub use reply::{Public, Reply};
 
 use base::{Error, Fut, Result};

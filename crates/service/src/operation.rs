@@ -77,6 +77,7 @@ pub enum When {
     QueryAbsent(&'static str),
     QueryPresent(&'static str),
     HeaderPresent(&'static str),
+    NamesDirectory,
 }
 
 /// `comp=value`.
@@ -100,6 +101,20 @@ pub fn header(name: &'static str) -> When {
     When::HeaderPresent(name)
 }
 
+/// On a bare host: the path begins with a directory's name (`common` and its like, a GUID, a domain), which no storage
+/// account can have. Where it does not hold, the row is not there at all: the path is somebody else's.
+pub fn names_directory() -> When {
+    When::NamesDirectory
+}
+
+/// First path segments that name no directory of their own, and yet sign-in.
+const DIRECTORIES: [&str; 4] = ["common", "organizations", "consumers", "adfs"];
+
+fn names_a_directory(path: &str) -> bool {
+    let first = path.trim_start_matches('/').split('/').next().unwrap_or("");
+    DIRECTORIES.iter().any(|d| d.eq_ignore_ascii_case(first)) || first.contains('.') || first.parse::<base::TenantId>().is_ok()
+}
+
 impl When {
     fn holds(&self, head: &Head) -> bool {
         match self {
@@ -107,6 +122,7 @@ impl When {
             When::QueryAbsent(name) => !head.query.has(name),
             When::QueryPresent(name) => head.query.has(name),
             When::HeaderPresent(name) => head.headers.contains_key(*name),
+            When::NamesDirectory => !is_bare(&head.host, &head.urls.domain) || names_a_directory(&head.raw_path),
         }
     }
 }
@@ -314,7 +330,7 @@ impl Operations {
     /// The door of a host name, with the host's captures and what is left of the path. `bare` hosts (`localhost`, the
     /// domain itself, a loopback address) match doors by path prefix; several doors may then claim the path.
     pub fn doors_for(&self, host: &str, domain: &str, raw_path: &str) -> Vec<(Arc<Door>, Params, String)> {
-        let bare = host == domain || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
+        let bare = is_bare(host, domain);
         let label = host.strip_suffix(domain).and_then(|h| h.strip_suffix('.'));
         self.doors
             .iter()
@@ -334,6 +350,9 @@ impl Operations {
         let mut known = false;
         for row in self.rows.iter().filter(|r| r.door.name == door.name) {
             let Some(params) = match_path(row.path, path, door.lenient_paths) else { continue };
+            if row.when.contains(&When::NamesDirectory) && !When::NamesDirectory.holds(head) {
+                continue;
+            }
             known = true;
             if row.method == head.method && row.when.iter().all(|w| w.holds(head)) {
                 return Matched::Row(row, params);
@@ -341,6 +360,11 @@ impl Operations {
         }
         if known { Matched::OtherMethod } else { Matched::Nothing }
     }
+}
+
+/// The host names that every door with a path shares.
+fn is_bare(host: &str, domain: &str) -> bool {
+    host == domain || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok()
 }
 
 fn match_host(pattern: &'static str, label: &str) -> Option<Params> {
@@ -463,6 +487,16 @@ mod tests {
             captured(scoped, "/providers/Microsoft.Authorization/roleAssignments/x", true),
             Some(vec![("scope", String::new()), ("name", "x".into())])
         );
+    }
+
+    #[test]
+    fn directories_have_names_that_no_storage_account_can_have() {
+        for yes in ["/common/x", "/ADFS/oauth2/token", "/contoso.example/oauth2/token", "/1b7d918a-0000-4000-8000-000000000000/x", "//consumers"] {
+            assert!(names_a_directory(yes), "{yes}");
+        }
+        for no in ["/acct/oauth2/token", "/oauth2/discovery/keys", "/", "", "/commonx/y"] {
+            assert!(!names_a_directory(no), "{no}");
+        }
     }
 
     #[test]

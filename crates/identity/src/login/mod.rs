@@ -26,7 +26,7 @@ use base::{AppId, Error, ObjectId, Result, TenantId, Timestamp};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
-use service::{Call, Door, Head, Neighbours, Operations, Public, Reply, Service, Target, Urls};
+use service::{Call, Door, Head, Neighbours, Operations, Public, Reply, Service, Target, Urls, names_directory};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use trust::{Caller, Directory, Outcome, Receipt, SignIn};
@@ -93,20 +93,20 @@ impl Service for Login {
             .open("Managed Identity Token", Method::GET, "/msi/token", &[], token::managed_identity)
             .open("Device Page", Method::GET, "/devicelogin", &[], device::show)
             .open("Device Sign In", Method::POST, "/devicelogin", &[], device::sign_in)
-            .open("Discovery v2", Method::GET, "/{tenant}/v2.0/.well-known/openid-configuration", &[], discovery_v2)
-            .open("Discovery v1", Method::GET, "/{tenant}/.well-known/openid-configuration", &[], discovery_v1)
-            .open("Keys", Method::GET, "/{tenant}/discovery/v2.0/keys", &[], keys)
-            .open("Keys v1", Method::GET, "/{tenant}/discovery/keys", &[], keys)
-            .open("Token", Method::POST, "/{tenant}/oauth2/v2.0/token", &[], token::token)
-            .open("Token v1", Method::POST, "/{tenant}/oauth2/token", &[], token::token)
-            .open("Device Code", Method::POST, "/{tenant}/oauth2/v2.0/devicecode", &[], device::begin)
-            .open("Device Code v1", Method::POST, "/{tenant}/oauth2/devicecode", &[], device::begin)
-            .open("Authorize", Method::GET, "/{tenant}/oauth2/v2.0/authorize", &[], authorize::show)
-            .open("Authorize v1", Method::GET, "/{tenant}/oauth2/authorize", &[], authorize::show)
-            .open("Sign In", Method::POST, "/{tenant}/oauth2/v2.0/authorize", &[], authorize::sign_in)
-            .open("Sign In v1", Method::POST, "/{tenant}/oauth2/authorize", &[], authorize::sign_in)
-            .open("Sign Out", Method::GET, "/{tenant}/oauth2/v2.0/logout", &[], sign_out)
-            .open("Sign Out v1", Method::GET, "/{tenant}/oauth2/logout", &[], sign_out)
+            .open("Discovery v2", Method::GET, "/{tenant}/v2.0/.well-known/openid-configuration", &[names_directory()], discovery_v2)
+            .open("Discovery v1", Method::GET, "/{tenant}/.well-known/openid-configuration", &[names_directory()], discovery_v1)
+            .open("Keys", Method::GET, "/{tenant}/discovery/v2.0/keys", &[names_directory()], keys)
+            .open("Keys v1", Method::GET, "/{tenant}/discovery/keys", &[names_directory()], keys)
+            .open("Token", Method::POST, "/{tenant}/oauth2/v2.0/token", &[names_directory()], token::token)
+            .open("Token v1", Method::POST, "/{tenant}/oauth2/token", &[names_directory()], token::token)
+            .open("Device Code", Method::POST, "/{tenant}/oauth2/v2.0/devicecode", &[names_directory()], device::begin)
+            .open("Device Code v1", Method::POST, "/{tenant}/oauth2/devicecode", &[names_directory()], device::begin)
+            .open("Authorize", Method::GET, "/{tenant}/oauth2/v2.0/authorize", &[names_directory()], authorize::show)
+            .open("Authorize v1", Method::GET, "/{tenant}/oauth2/authorize", &[names_directory()], authorize::show)
+            .open("Sign In", Method::POST, "/{tenant}/oauth2/v2.0/authorize", &[names_directory()], authorize::sign_in)
+            .open("Sign In v1", Method::POST, "/{tenant}/oauth2/authorize", &[names_directory()], authorize::sign_in)
+            .open("Sign Out", Method::GET, "/{tenant}/oauth2/v2.0/logout", &[names_directory()], sign_out)
+            .open("Sign Out v1", Method::GET, "/{tenant}/oauth2/logout", &[names_directory()], sign_out)
             .build()
     }
 
