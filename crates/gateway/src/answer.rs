@@ -6,11 +6,12 @@ use crate::places::Turn;
 use crate::route::{Route, route};
 use base::{Error, Kind, RequestId, Result};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, BodyStream, Full};
 use service::{Body, Call, Handler, Head, Neighbours, Params, Query, Reply, Service};
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,28 +26,31 @@ const REQUEST_ID: &str = "x-ms-request-id";
 
 /// Answers a request. `turn` is its place among the requests at once: kept until the work ends, also when the client has
 /// left.
-pub(crate) async fn answer<B>(
-    inner: Arc<Inner>,
-    request: Request<B>,
-    peer: Option<IpAddr>,
-    turn: Option<Turn>,
-) -> Response<ResponseBody>
+pub(crate) async fn answer<B>(inner: Arc<Inner>, request: Request<B>, peer: Option<IpAddr>, turn: Option<Turn>) -> Response<ResponseBody>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (head, body) = read_head(&inner, request, peer);
+    let (mut head, body) = read_head(&inner, request, peer);
     let is_head = head.method == Method::HEAD;
     let request_id = head.origin.request;
-    // its own task: a client that leaves does not stop a commit in the middle
-    let task = tokio::spawn(async move {
+    let bad_query = Query::parse(&head.raw_query).map(|query| head.query = query).err();
+    let route = route(&inner, &head);
+    let reads = matches!(&route, Route::Row { row, .. } if matches!(row.handler, Handler::Read(_)));
+    let work = async move {
         let _turn = turn;
-        respond(inner, head, body).await
-    });
-    let mut response = task.await.unwrap_or_else(|panic| {
-        tracing::error!(request = %request_id, %panic, "a handler panicked");
+        respond(inner, route, head, bad_query, body).await
+    };
+    let panicked = || {
+        tracing::error!(request = %request_id, "a handler panicked");
         plain(StatusCode::INTERNAL_SERVER_ERROR, "The region met an internal error.")
-    });
+    };
+    let mut response = match reads {
+        // a read that its client leaves can stop anywhere: its permit closes itself
+        true => AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| panicked()),
+        // its own task: a client that leaves does not stop a commit in the middle
+        false => tokio::spawn(work).await.unwrap_or_else(|_| panicked()),
+    };
     if is_head {
         *response.body_mut() = empty();
     }
@@ -135,16 +139,8 @@ where
     }))
 }
 
-async fn respond(inner: Arc<Inner>, mut head: Head, body: Body) -> Response<ResponseBody> {
-    let query = Query::parse(&head.raw_query);
-    let bad_query = match query {
-        Ok(query) => {
-            head.query = query;
-            None
-        }
-        Err(error) => Some(error),
-    };
-    let (service, result) = match route(&inner, &head) {
+async fn respond(inner: Arc<Inner>, route: Route, mut head: Head, bad_query: Option<Error>, body: Body) -> Response<ResponseBody> {
+    let (service, result) = match route {
         Route::NoDoor => {
             inner.trust.stranger("edge", "UnknownHost", head.origin.peer);
             return plain(StatusCode::MISDIRECTED_REQUEST, "This region has no service under that host name.");
@@ -153,7 +149,7 @@ async fn respond(inner: Arc<Inner>, mut head: Head, body: Body) -> Response<Resp
             (head.door, head.params) = (door.name, params);
             inner.trust.stranger(door.name, "NoSuchOperation", head.origin.peer);
             let error = bad_query.unwrap_or_else(|| no_row(&head, other_method));
-            (service.clone(), Err(error))
+            (service, Err(error))
         }
         Route::Row { service, door, row, params } => {
             (head.door, head.params) = (door.name, params);
@@ -162,9 +158,9 @@ async fn respond(inner: Arc<Inner>, mut head: Head, body: Body) -> Response<Resp
                     inner.trust.stranger(door.name, &error.code, head.origin.peer);
                     Err(error)
                 }
-                None => handle(&inner, &**service, row, head.clone(), body).await,
+                None => handle(&inner, &*service, &row, head.clone(), body).await,
             };
-            (service.clone(), result)
+            (service, result)
         }
     };
     let mut response = match result {

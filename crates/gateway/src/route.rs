@@ -5,16 +5,16 @@ use service::{Door, Head, Matched, Operation, Params, RESERVED_NAMES, Service};
 use std::sync::Arc;
 
 /// Where a request goes.
-pub(crate) enum Route<'a> {
+pub(crate) enum Route {
     Row {
-        service: &'a Arc<dyn Service>,
+        service: Arc<dyn Service>,
         door: Arc<Door>,
-        row: &'a Operation,
+        row: Arc<Operation>,
         params: Params,
     },
     /// A door is known, so its dialect can say what is wrong.
     NoRow {
-        service: &'a Arc<dyn Service>,
+        service: Arc<dyn Service>,
         door: Arc<Door>,
         params: Params,
         other_method: bool,
@@ -24,8 +24,8 @@ pub(crate) enum Route<'a> {
 }
 
 /// Finds the row. On the bare host several doors may claim a path: the first that has a row for it wins.
-pub(crate) fn route<'a>(inner: &'a Inner, head: &Head) -> Route<'a> {
-    let mut fallback: Option<Route<'a>> = None;
+pub(crate) fn route(inner: &Inner, head: &Head) -> Route {
+    let mut fallback: Option<Route> = None;
     let first = head.raw_path.trim_start_matches('/').split('/').next().unwrap_or("").to_ascii_lowercase();
     let reserved = RESERVED_NAMES.contains(&first.as_str());
     let bare = head.host == "localhost" || head.host == inner.urls.domain || head.host.parse::<std::net::IpAddr>().is_ok();
@@ -35,7 +35,8 @@ pub(crate) fn route<'a>(inner: &'a Inner, head: &Head) -> Route<'a> {
             if bare && door.data && reserved {
                 continue;
             }
-            match table.find(&door, head, &path) {
+            let (service, door) = (service.clone(), door.clone());
+            match table.find(&door, head, path) {
                 Matched::Row(row, params) => {
                     let mut all = host_params;
                     all.0.extend(params.0);
@@ -53,8 +54,8 @@ pub(crate) fn route<'a>(inner: &'a Inner, head: &Head) -> Route<'a> {
 
 /// A door that knows the path speaks before one that does not; where none does, the last control-plane door: Resource
 /// Manager, which is the widest, comes last in the list.
-fn better<'a>(have: Option<Route<'a>>, new: Route<'a>) -> Option<Route<'a>> {
-    let rank = |r: &Route<'_>| match r {
+fn better(have: Option<Route>, new: Route) -> Option<Route> {
+    let rank = |r: &Route| match r {
         Route::NoRow { other_method: true, .. } => 2,
         Route::NoRow { door, .. } if !door.data => 1,
         _ => 0,

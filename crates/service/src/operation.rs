@@ -168,6 +168,7 @@ pub struct Operation {
     pub weight: Weight,
     pub handler: Handler,
     pub target: TargetOf,
+    pattern: Pattern,
 }
 
 impl std::fmt::Debug for Operation {
@@ -179,7 +180,7 @@ impl std::fmt::Debug for Operation {
 /// A service's table.
 pub struct Operations {
     pub doors: Vec<Arc<Door>>,
-    pub rows: Vec<Operation>,
+    pub rows: Vec<Arc<Operation>>,
 }
 
 /// Builds a table: `Operations::of(service).on(door, target).read(..).write(..)`.
@@ -283,7 +284,7 @@ impl<S: Send + Sync + 'static> Builder<S> {
         self
     }
     pub fn build(self) -> Operations {
-        Operations { doors: self.doors, rows: self.rows }
+        Operations { doors: self.doors, rows: self.rows.into_iter().map(Arc::new).collect() }
     }
 
     fn door(&self) -> &Arc<Door> {
@@ -311,6 +312,7 @@ impl<S: Send + Sync + 'static> Builder<S> {
             weight,
             handler,
             target: self.target.clone(),
+            pattern: Pattern::of(path),
         };
         self.rows.push(row);
         self
@@ -319,43 +321,49 @@ impl<S: Send + Sync + 'static> Builder<S> {
 
 /// What [`Operations::find`] found.
 #[derive(Debug)]
-pub enum Matched<'a> {
-    Row(&'a Operation, Params),
+pub enum Matched {
+    Row(Arc<Operation>, Params),
     /// The path is known, the method (or its query) is not.
     OtherMethod,
     Nothing,
 }
 
 impl Operations {
-    /// The door of a host name, with the host's captures and what is left of the path. `bare` hosts (`localhost`, the
+    /// The doors of a host name, with the host's captures and what is left of the path. `bare` hosts (`localhost`, the
     /// domain itself, a loopback address) match doors by path prefix; several doors may then claim the path.
-    pub fn doors_for(&self, host: &str, domain: &str, raw_path: &str) -> Vec<(Arc<Door>, Params, String)> {
+    pub fn doors_for<'a>(
+        &'a self,
+        host: &'a str,
+        domain: &'a str,
+        raw_path: &'a str,
+    ) -> impl Iterator<Item = (&'a Arc<Door>, Params, &'a str)> {
         let bare = is_bare(host, domain);
         let label = host.strip_suffix(domain).and_then(|h| h.strip_suffix('.'));
-        self.doors
-            .iter()
-            .filter_map(|door| {
-                if bare {
-                    let (params, rest) = strip_prefix(door.path_prefix?, raw_path)?;
-                    return Some((door.clone(), params, rest));
-                }
-                let params = door.hosts.iter().find_map(|pattern| match_host(pattern, label?))?;
-                Some((door.clone(), params, raw_path.to_owned()))
-            })
-            .collect()
+        self.doors.iter().filter_map(move |door| {
+            if bare {
+                let (params, rest) = strip_prefix(door.path_prefix?, raw_path)?;
+                return Some((door, params, rest));
+            }
+            let params = door.hosts.iter().find_map(|pattern| match_host(pattern, label?))?;
+            Some((door, params, raw_path))
+        })
     }
 
     /// The row for a head whose door and path are known. `path` is still percent-encoded.
-    pub fn find(&self, door: &Door, head: &Head, path: &str) -> Matched<'_> {
+    pub fn find(&self, door: &Door, head: &Head, path: &str) -> Matched {
+        let segments = segments(path, door.lenient_paths);
         let mut known = false;
         for row in self.rows.iter().filter(|r| r.door.name == door.name) {
-            let Some(params) = match_path(row.path, path, door.lenient_paths) else { continue };
+            let Some(got) = row.pattern.fits(&segments, door.lenient_paths) else { continue };
             if row.when.contains(&When::NamesDirectory) && !When::NamesDirectory.holds(head) {
                 continue;
             }
-            known = true;
             if row.method == head.method && row.when.iter().all(|w| w.holds(head)) {
-                return Matched::Row(row, params);
+                if let Some(params) = row.pattern.capture(got) {
+                    return Matched::Row(row.clone(), params);
+                }
+            } else {
+                known = known || row.pattern.capture(got).is_some();
             }
         }
         if known { Matched::OtherMethod } else { Matched::Nothing }
@@ -383,13 +391,13 @@ fn match_host(pattern: &'static str, label: &str) -> Option<Params> {
     Some(params)
 }
 
-fn strip_prefix(prefix: &'static str, raw_path: &str) -> Option<(Params, String)> {
+fn strip_prefix<'a>(prefix: &'static str, raw_path: &'a str) -> Option<(Params, &'a str)> {
     if prefix.is_empty() {
-        return Some((Params::default(), raw_path.to_owned()));
+        return Some((Params::default(), raw_path));
     }
     // one captured segment is all that path style needs
     let rest = raw_path.strip_prefix('/')?;
-    let (first, rest) = rest.split_once('/').map_or((rest, String::from("/")), |(f, r)| (f, format!("/{r}")));
+    let (first, rest) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
     if first.is_empty() {
         return None;
     }
@@ -400,56 +408,97 @@ fn capture(segment: &'static str) -> Option<&'static str> {
     segment.strip_prefix('{')?.strip_suffix('}')
 }
 
-/// Matches a percent-encoded path against a pattern with at most one `{x+}` or `{x*}`. `None`: no match, or a segment
-/// that is not percent-encoded UTF-8.
-pub(crate) fn match_path(pattern: &'static str, path: &str, lenient: bool) -> Option<Params> {
-    let want: Vec<&'static str> = pattern.split('/').filter(|s| !s.is_empty()).collect();
-    let mut got: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
-    if lenient {
-        got.retain(|s| !s.is_empty());
-    } else if got.last() == Some(&"")
-        && got.len() <= want.len() + 1
-        && !(got.len() > 1 && want.last().is_some_and(|w| is_rest(w)) && got.len() > want.len())
-    {
-        got.pop(); // "/container/" is "/container", and "/" is no segment at all
-    }
-    let greedy = want.iter().position(|w| is_rest(w));
-    let (before, after) = match greedy {
-        Some(at) => (at, want.len() - at - 1),
-        None => (want.len(), 0),
-    };
-    if got.len() < before + after || (greedy.is_none() && got.len() != want.len()) {
-        return None;
-    }
-    let mut params = Params::default();
-    let one = |w: &'static str, g: &str, params: &mut Params| -> Option<()> {
-        match capture(w) {
-            Some(_) if g.is_empty() => return None,
-            Some(name) => params.0.push((name, wire::percent_decode(g)?)),
-            None if w == g || (lenient && w.eq_ignore_ascii_case(g)) => {}
-            None => return None,
-        }
-        Some(())
-    };
-    for (w, g) in want[..before].iter().zip(&got[..before]) {
-        one(w, g, &mut params)?;
-    }
-    if let Some(at) = greedy {
-        let middle = got[before..got.len() - after].join("/");
-        let name = capture(want[at])?;
-        if name.ends_with('+') && middle.is_empty() {
-            return None;
-        }
-        params.0.push((name.trim_end_matches(['+', '*']), wire::percent_decode(&middle)?));
-        for (w, g) in want[at + 1..].iter().zip(&got[got.len() - after..]) {
-            one(w, g, &mut params)?;
-        }
-    }
-    Some(params)
+/// The segments of a percent-encoded path; lenient ones leave out those that are empty.
+fn segments(path: &str, lenient: bool) -> Vec<&str> {
+    path.strip_prefix('/').unwrap_or(path).split('/').filter(|s| !(lenient && s.is_empty())).collect()
 }
 
-fn is_rest(segment: &str) -> bool {
-    segment.ends_with("+}") || segment.ends_with("*}")
+/// A row's path, taken apart once: every request is held against many rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern {
+    before: Vec<Segment>,
+    /// `{x+}` or `{x*}`: its name, and whether it takes at least one segment.
+    rest: Option<(&'static str, bool)>,
+    after: Vec<Segment>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Segment {
+    Text(&'static str),
+    Capture(&'static str),
+}
+
+impl Pattern {
+    /// At most one `{x+}` or `{x*}`.
+    pub(crate) fn of(path: &'static str) -> Pattern {
+        let mut pattern = Pattern { before: Vec::new(), rest: None, after: Vec::new() };
+        for segment in path.split('/').filter(|s| !s.is_empty()) {
+            let segment = match capture(segment) {
+                Some(name) if name.ends_with(['+', '*']) && pattern.rest.is_none() => {
+                    pattern.rest = Some((name.trim_end_matches(['+', '*']), name.ends_with('+')));
+                    continue;
+                }
+                Some(name) => Segment::Capture(name),
+                None => Segment::Text(segment),
+            };
+            if pattern.rest.is_none() { pattern.before.push(segment) } else { pattern.after.push(segment) }
+        }
+        pattern
+    }
+
+    fn len(&self) -> usize {
+        self.before.len() + self.after.len() + usize::from(self.rest.is_some())
+    }
+
+    /// The segments that count, where the path is one of this pattern's.
+    fn fits<'s, 'p>(&self, got: &'s [&'p str], lenient: bool) -> Option<&'s [&'p str]> {
+        let mut got = got;
+        if !lenient && let [front @ .., ""] = got {
+            let ends_in_rest = self.rest.is_some() && self.after.is_empty();
+            if got.len() <= self.len() + 1 && !(got.len() > 1 && ends_in_rest && got.len() > self.len()) {
+                got = front; // "/container/" is "/container", and "/" is no segment at all
+            }
+        }
+        let fixed = self.before.len() + self.after.len();
+        if got.len() < fixed || (self.rest.is_none() && got.len() != fixed) {
+            return None;
+        }
+        let same = |(want, got): (&Segment, &&str)| match want {
+            Segment::Capture(_) => !got.is_empty(),
+            Segment::Text(text) => text == got || (lenient && text.eq_ignore_ascii_case(got)),
+        };
+        let (front, back) = (&got[..self.before.len()], &got[got.len() - self.after.len()..]);
+        if !self.before.iter().zip(front).all(same) || !self.after.iter().zip(back).all(same) {
+            return None;
+        }
+        let middle = &got[self.before.len()..got.len() - self.after.len()];
+        let is_empty = middle.is_empty() || matches!(middle, [""]);
+        (!(is_empty && self.rest.is_some_and(|(_, at_least_one)| at_least_one))).then_some(got)
+    }
+
+    /// What a path that fits has in its captures; `None`: a segment is not percent-encoded UTF-8.
+    fn capture(&self, got: &[&str]) -> Option<Params> {
+        let mut params = Params::default();
+        let mut take = |want: &[Segment], got: &[&str]| {
+            for (want, got) in want.iter().zip(got) {
+                if let Segment::Capture(name) = want {
+                    params.0.push((name, wire::percent_decode(got)?));
+                }
+            }
+            Some(())
+        };
+        take(&self.before, &got[..self.before.len()])?;
+        let back = got.len() - self.after.len();
+        let rest = match self.rest {
+            Some((name, _)) => Some((name, wire::percent_decode(&got[self.before.len()..back].join("/"))?)),
+            None => None,
+        };
+        take(&self.after, &got[back..])?;
+        // the captures in the order of the path
+        let at = params.0.len() - self.after.iter().filter(|s| matches!(s, Segment::Capture(_))).count();
+        params.0.splice(at..at, rest);
+        Some(params)
+    }
 }
 
 #[cfg(test)]
@@ -457,7 +506,8 @@ mod tests {
     use super::*;
 
     fn captured(pattern: &'static str, path: &str, lenient: bool) -> Option<Vec<(&'static str, String)>> {
-        match_path(pattern, path, lenient).map(|p| p.0)
+        let (pattern, got) = (Pattern::of(pattern), segments(path, lenient));
+        pattern.capture(pattern.fits(&got, lenient)?).map(|p| p.0)
     }
 
     #[test]
@@ -491,7 +541,9 @@ mod tests {
 
     #[test]
     fn directories_have_names_that_no_storage_account_can_have() {
-        for yes in ["/common/x", "/ADFS/oauth2/token", "/contoso.example/oauth2/token", "/1b7d918a-0000-4000-8000-000000000000/x", "//consumers"] {
+        for yes in
+            ["/common/x", "/ADFS/oauth2/token", "/contoso.example/oauth2/token", "/1b7d918a-0000-4000-8000-000000000000/x", "//consumers"]
+        {
             assert!(names_a_directory(yes), "{yes}");
         }
         for no in ["/acct/oauth2/token", "/oauth2/discovery/keys", "/", "", "/commonx/y"] {
