@@ -15,7 +15,10 @@ use std::sync::{Mutex, PoisonError};
 
 /// Blocks of the tree kept in memory. The kernel's cache holds the rest.
 const CACHE_BYTES: u64 = 16 << 20;
-const MEMTABLE_BYTES: u64 = 8 << 20;
+/// Up to five of them wait while a compaction keeps the worker busy; then writes do.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+/// With two, one would hand the other's waiting compactions round and round at a core's full speed (fjall 3.1).
+const WORKERS: usize = 1;
 /// Read again at each open: the bound of the start-up time.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
 /// Below this the committer refuses: flushes and compactions need room to finish what is acknowledged.
@@ -37,7 +40,7 @@ impl Fjall {
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES_MAX)
             .journal_compression(CompressionType::None)
-            .worker_threads(2)
+            .worker_threads(WORKERS)
             .open()
             .map_err(|error| match error {
                 fjall::Error::Locked => {

@@ -118,15 +118,18 @@ pub async fn stage(permit: &Permit<Write>, call: &mut Call, bytes_max: u64, md5:
 /// "Put Blob".
 pub async fn put(_: Service, mut call: Call, mut permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
     let place = Place::of(&call.head);
-    let (wish, staged) = match take(&mut call, &permit, &place).await {
+    let (wish, staged, mut first) = match take(&mut call, &permit, &place).await {
         Ok(taken) => taken,
         Err(error) => return fail(permit, error).await,
     };
     let md5 = staged.md5.unwrap_or_default();
     for tries in 0.. {
-        let here = match read_and_judge(&permit, &place, &wish, &call).await {
-            Ok(here) => here,
-            Err(error) => return fail(permit, error).await,
+        let here = match first.take() {
+            Some(here) => here,
+            None => match read_and_judge(&permit, &place, &wish, &call).await {
+                Ok(here) => here,
+                Err(error) => return fail(permit, error).await,
+            },
         };
         let now = near.clock.now();
         let served = Served { content_md5: Some(md5), ..wish.served.clone() };
@@ -144,8 +147,9 @@ pub async fn put(_: Service, mut call: Call, mut permit: Permit<Write>, near: Ne
     unreachable!("`again` ends the loop")
 }
 
-/// Everything that can be refused before the commit; what can be refused before the body is, is.
-async fn take(call: &mut Call, permit: &Permit<Write>, place: &Place) -> Result<(Wish, Staged)> {
+/// Everything that can be refused before the commit; what can be refused before the body is, is. What was read of a small
+/// blob is given back: its commit says whether it still holds.
+async fn take(call: &mut Call, permit: &Permit<Write>, place: &Place) -> Result<(Wish, Staged, Option<Here>)> {
     let headers = &call.head.headers;
     match wire::text(headers, "x-ms-blob-type")? {
         Some("BlockBlob") => {}
@@ -155,7 +159,7 @@ async fn take(call: &mut Call, permit: &Permit<Write>, place: &Place) -> Result<
     }
     let wish = Wish::of(headers, true)?;
     let declared = Declared::of(headers)?;
-    read_and_judge(permit, place, &wish, call).await?;
+    let here = read_and_judge(permit, place, &wish, call).await?;
     let staged = stage(permit, call, PUT_BYTES_MAX, true).await?;
     declared.check(&staged)?;
     if wish.served.content_md5.is_some_and(|want| staged.md5 != Some(want)) {
@@ -164,7 +168,8 @@ async fn take(call: &mut Call, permit: &Permit<Write>, place: &Place) -> Result<
             "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
         ));
     }
-    Ok((wish, staged))
+    let is_small = staged.content.length <= trust::INLINE_BYTES_MAX as u64;
+    Ok((wish, staged, is_small.then_some(here)))
 }
 
 pub async fn read_and_judge(permit: &Permit<Write>, place: &Place, wish: &Wish, call: &Call) -> Result<Here> {
