@@ -1,6 +1,6 @@
 //! The credential of a tenant's client application, kept for `bleu env` and `bleu login` in a file of mode 0600. It is a
 //! customer's, revocable like any other; a region's own secrets are never in it. An administrator's password is shown
-//! once and kept nowhere.
+//! once to a person; where nobody watches, it waits in a file of mode 0600 until its owner takes it.
 
 use crate::folder::{Folder, make_folder, read_small, write_secret};
 use crate::phrase;

@@ -42,6 +42,11 @@ pub fn explain(error: &anyhow::Error) {
     note(format!("bleu: {text}"));
 }
 
+/// True where a person reads what is written: the answer, or the messages beside it.
+pub fn is_watched(messages: bool) -> bool {
+    if messages { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() }
+}
+
 /// Shows that something goes on, where a person watches; nothing elsewhere.
 pub fn waiting(what: String) -> ProgressBar {
     if !std::io::stderr().is_terminal() {

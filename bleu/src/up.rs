@@ -4,7 +4,7 @@
 //! the ready file, whole. The way down is the same in reverse.
 
 use crate::credentials::{self, Client};
-use crate::folder::{Folder, read_small, write_public};
+use crate::folder::{Folder, read_small, write_public, write_secret};
 use crate::region::Region;
 use crate::services::Services;
 use crate::settings::{Asked, Settings};
@@ -96,6 +96,7 @@ async fn serve(
     let at = SocketAddr::new(at.ip(), port);
     let urls = Arc::new(Urls { domain: region.settings.domain.clone(), port, location: region.settings.location()? });
     let (client, password) = first_tenant(region, &urls).await?;
+    let administrator = password.map(|(name, password)| introduce(&region.folder, options, &name, &password)).transpose()?;
     let tls = certificate(region).await?;
     let services = Services::new();
     let workers = services::Workers::start(&services, region.trust.clone(), urls.clone(), &region.near("storage", &urls)).await?;
@@ -121,7 +122,7 @@ async fn serve(
         .and_then(|ready| announce(&region.folder, options, &ready).map(|()| ready));
     waiting.finish_and_clear();
     if let Ok(ready) = &announced {
-        tell(options, ready, password.as_ref(), began.elapsed());
+        tell(options, ready, administrator.as_deref(), began.elapsed());
         stop.await;
         ui::note(text::say("Stopping: requests under way are finished.", "Arrêt : les requêtes en cours sont terminées."));
     }
@@ -340,8 +341,28 @@ fn ready(folder: &Folder, urls: &Urls, client: &Client, dns: Option<SocketAddr>)
     })
 }
 
+/// What is said of a new administrator. The password is shown to a person alone: where the output goes to a file or a
+/// log, it is put into a file that its owner alone can read.
+fn introduce(folder: &Folder, options: &Options, name: &str, password: &SecretBytes) -> Result<String> {
+    let password = String::from_utf8_lossy(password.expose());
+    if ui::is_watched(options.json) {
+        return Ok(phrase!(
+            "\nAdministrator, shown this once and kept nowhere:\n  {name}\n  {password}",
+            "\nAdministrateur, affiché cette seule fois et conservé nulle part :\n  {name}\n  {password}"
+        ));
+    }
+    let path = folder.path("administrator.json");
+    let document = serde_json::json!({ "name": name, "password": password });
+    write_secret(&path, format!("{document:#}\n").as_bytes())?;
+    let shown = path.display();
+    Ok(phrase!(
+        "\nAdministrator: {name}\nThe password is in {shown}, for you alone to read: keep it elsewhere and delete the file.",
+        "\nAdministrateur : {name}\nLe mot de passe est dans {shown}, que vous seul pouvez lire : gardez-le ailleurs et supprimez le fichier."
+    ))
+}
+
 /// What to type next.
-fn tell(options: &Options, ready: &Ready, administrator: Option<&(String, SecretBytes)>, took: Duration) {
+fn tell(options: &Options, ready: &Ready, administrator: Option<&str>, took: Duration) {
     let seconds = took.as_secs_f64();
     if options.json {
         ui::line(serde_json::to_string(ready).unwrap_or_default());
@@ -352,13 +373,8 @@ fn tell(options: &Options, ready: &Ready, administrator: Option<&(String, Secret
             "La région {location} répond sur {url} (prête en {seconds:.2} s)."
         ));
     }
-    if let Some((name, password)) = administrator {
-        let password = String::from_utf8_lossy(password.expose());
-        let shown = phrase!(
-            "\nAdministrator, shown this once and kept nowhere:\n  {name}\n  {password}",
-            "\nAdministrateur, affiché cette seule fois et conservé nulle part :\n  {name}\n  {password}"
-        );
-        if options.json { ui::note(shown) } else { ui::line(shown) }
+    if let Some(administrator) = administrator {
+        if options.json { ui::note(administrator) } else { ui::line(administrator) }
     }
     if options.json {
         return;

@@ -95,6 +95,12 @@ fn a_region_lives_and_its_record_is_verified() {
     let ready_file = path(temporary.path(), "ready.json");
     let region = Region::start(data, &["--ready-file", &ready_file]);
     assert!(region.said.contains("admin@bleu.localhost") && region.said.contains("bleu env"), "{}", region.said);
+    // nobody watches: the password is where its owner alone finds it, and not in what may become a log
+    let file = Path::new(data).join("administrator.json");
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let password = kept["password"].as_str().unwrap();
+    assert!(password.len() >= 12 && !region.said.contains(password) && region.said.contains("administrator.json"), "{}", region.said);
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&file.metadata().unwrap()) & 0o777, 0o600);
     assert_eq!(std::fs::read_to_string(&ready_file).unwrap(), std::fs::read_to_string(Path::new(data).join("ready.json")).unwrap());
     assert_eq!(region.ready["pid"], region.child.id());
 
