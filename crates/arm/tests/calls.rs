@@ -5,7 +5,7 @@ use base::{ObjectId, SubscriptionId, TenantId};
 use serde_json::{Value, json};
 use service::Service;
 use std::sync::Arc;
-use testkit::{Answer, Kit, Setup};
+use testkit::{Answer, Kit, Mood, Setup, Sulking};
 use trust::{Caller, Principal, PrincipalKind};
 
 const HOST: &str = "https://management.bleu.localhost";
@@ -266,9 +266,13 @@ async fn nobody_gets_a_role_at_what_is_being_deleted() {
 async fn an_identity_that_nobody_made_is_not_shown() {
     let w = world(16).await;
     w.put_group("g").await;
-    let body = |identity: Value| json!({"location": "francecentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2", "identity": identity});
+    let body =
+        |identity: Value| json!({"location": "francecentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2", "identity": identity});
     let refused = w.owner("PUT", &w.account("g", "acct16"), body(json!({"type": "SystemAssigned"}))).await;
-    assert_eq!((refused.status, code(&refused).as_str(), refused.json()["error"]["target"].as_str()), (501, "NotImplemented", Some("identity")));
+    assert_eq!(
+        (refused.status, code(&refused).as_str(), refused.json()["error"]["target"].as_str()),
+        (501, "NotImplemented", Some("identity"))
+    );
     let none = w.owner("PUT", &w.account("g", "acct16"), body(json!({"type": "None"}))).await;
     assert_eq!(w.poll(&none).await.status, 200);
     w.audit().await;
@@ -351,5 +355,41 @@ async fn lists_page_and_filter() {
         }
     }
     assert_eq!(names, ["g0", "g1", "g2", "g3", "g4"]);
+    w.audit().await;
+}
+
+/// The store fails for a moment, at each commit of an operation in turn: it ends all the same, in this process.
+#[tokio::test]
+async fn an_operation_survives_a_store_that_fails_at_any_commit() {
+    let (setup, arm) = setup(30);
+    let (kv, blobs) = (Sulking::over(setup.kv.clone()), setup.blobs.clone());
+    let kit = Kit::start(setup.on(kv.clone(), blobs)).await;
+    let (tenant, subscription, admin, _) = seed(&kit, "contoso.example").await;
+    let worker = Some(arm.start(kit.trust.clone(), kit.urls.clone()).await.unwrap());
+    let w = World { kit, worker, tenant, subscription, owner: format!("{tenant}/{admin}") };
+    w.put_group("g").await;
+    let body = json!({"location": "francecentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    for mood in [Mood::Full, Mood::Lost] {
+        for skip in 0..8 {
+            let account = w.account("g", &format!("acct{skip}{}", if mood == Mood::Full { "f" } else { "l" }));
+            // a lost answer is asked for once more by whoever commits: both are lost
+            kv.will_feel(mood, skip, 2);
+            let put = loop {
+                let put = w.owner("PUT", &account, body.clone()).await;
+                if put.status != 503 {
+                    break put;
+                }
+            };
+            let put = if put.status == 202 { w.poll(&put).await } else { put };
+            assert_eq!(put.status, 200, "{mood:?} {skip}: {}", put.text());
+            let found = w.owner("GET", &account, Value::Null).await;
+            assert_eq!(found.json()["properties"]["provisioningState"], "Succeeded", "{mood:?} {skip}: {}", found.text());
+            kv.feels(Mood::Good);
+        }
+    }
+    kv.will_feel(Mood::Full, 6, 3);
+    let gone = w.owner("DELETE", &w.group("g"), Value::Null).await;
+    assert_eq!(w.poll(&gone).await.status, 200);
+    kv.feels(Mood::Good);
     w.audit().await;
 }

@@ -26,8 +26,7 @@ pub fn encode<T: Stored>(value: &T) -> Vec<u8> {
 pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T> {
     match bytes.first() {
         Some(v) if *v == T::VERSION => {
-            let value: T =
-                minicbor_serde::from_slice(&bytes[1..]).map_err(|e| Error::internal(format!("stored {} v{v}: {e}", T::NAME)))?;
+            let value: T = minicbor_serde::from_slice(&bytes[1..]).map_err(|e| Error::internal(format!("stored {} v{v}: {e}", T::NAME)))?;
             // serde passes over fields that it does not know and makes optional ones up: a shape that changed under the same
             // version would be read, and what an older binary does not know would be lost when it writes the row again
             if cfg!(debug_assertions) && encode(&value) != bytes {
