@@ -39,7 +39,7 @@ fn request(customer: &Customer, row: &Operation) -> (String, Vec<(&'static str, 
             When::QueryIs(name, value) => query.push(format!("{name}={value}")),
             When::QueryPresent(name) => query.push(format!("{name}=1")),
             When::HeaderPresent(name) => headers.push((*name, "https://elsewhere.example/x".to_owned())),
-            When::QueryAbsent(_) => {}
+            When::QueryAbsent(_) | When::NamesDirectory => {}
         }
     }
     (format!("https://{host}.bleu.localhost{path}?{}", query.join("&")), headers)
