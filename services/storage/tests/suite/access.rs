@@ -235,7 +235,7 @@ async fn every_row_of_the_table_refuses_a_stranger() {
                 When::QueryIs(name, value) => query.push(format!("{name}={value}")),
                 When::QueryPresent(name) => query.push(format!("{name}=x")),
                 When::HeaderPresent(name) => headers.push((name, "x")),
-                When::QueryAbsent(_) => {}
+                When::QueryAbsent(_) | When::NamesDirectory => {}
             }
         }
         let url = format!("{base}{path}?{}", query.join("&"));
