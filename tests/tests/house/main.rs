@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod crash;
 mod faults;
+mod floods;
 mod fuzz;
 mod golden;
 mod logs;
