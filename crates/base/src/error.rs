@@ -41,6 +41,30 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 16] = [
+        Kind::Invalid,
+        Kind::Unauthenticated,
+        Kind::Forbidden,
+        Kind::NotFound,
+        Kind::MethodNotAllowed,
+        Kind::Conflict,
+        Kind::PreconditionFailed,
+        Kind::NotModified,
+        Kind::LengthRequired,
+        Kind::TooLarge,
+        Kind::RangeNotSatisfiable,
+        Kind::Throttled,
+        Kind::NotImplemented,
+        Kind::Unavailable,
+        Kind::Cancelled,
+        Kind::Internal,
+    ];
+
+    /// The kind of an HTTP status, the inverse of [`Kind::status`]; what is no kind's is Internal.
+    pub fn of_status(status: u16) -> Kind {
+        Kind::ALL.into_iter().find(|kind| kind.status() == status).unwrap_or(Kind::Internal)
+    }
+
     /// The HTTP status of this kind (RFC 9110 section 15).
     pub fn status(self) -> u16 {
         match self {
@@ -131,5 +155,26 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.cause.as_deref().map(|c| c as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_status_of_its_own_and_comes_back() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::of_status(kind.status()), kind);
+        }
+        // a new kind must be listed: this does not compile without it
+        let listed = |kind: Kind| match kind {
+            Kind::Invalid | Kind::Unauthenticated | Kind::Forbidden | Kind::NotFound | Kind::MethodNotAllowed => 5,
+            Kind::Conflict | Kind::PreconditionFailed | Kind::NotModified | Kind::LengthRequired | Kind::TooLarge => 10,
+            Kind::RangeNotSatisfiable | Kind::Throttled | Kind::NotImplemented | Kind::Unavailable | Kind::Cancelled => 15,
+            Kind::Internal => 16,
+        };
+        assert_eq!(listed(Kind::Internal), Kind::ALL.len());
+        assert_eq!(Kind::of_status(418), Kind::Internal);
     }
 }

@@ -7,8 +7,10 @@
 //! ```
 
 mod memory;
+mod sulking;
 
 pub use memory::MemoryBlobs;
+pub use sulking::{Mood, Sulking};
 
 use base::{Clock, Error, Kind, Location, ManualClock, Place, RequestId, SeededChance, SiteName, TenantId, Timestamp};
 use bytes::Bytes;
