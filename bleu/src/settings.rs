@@ -13,7 +13,8 @@ const DOMAIN: &str = "bleu.localhost";
 const LOCATION: &str = "francecentral";
 const SITE: &str = "site-1";
 const HEAD: &str = "# What this region is. Written at its first start; domain, location, engine and sites stay what they are.\n\
-                    # A [[witness]] (url, key) is someone who cosigns the record: one of your customers, or another region.\n\n";
+                    # A [[witness]] (url, key) is someone who cosigns the record: one of your customers, or another region.\n\
+                    # [limits] (connections, requests, peer_share_percent, loopback_share_percent) bounds what one address may hold.\n\n";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +29,42 @@ pub struct Settings {
     pub sites: Vec<Site>,
     #[serde(rename = "witness", default, skip_serializing_if = "Vec::is_empty")]
     pub witnesses: Vec<WitnessAt>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsAt>,
+}
+
+/// Bounds of the listeners, where the operator knows better: a proxy on this machine speaks for everybody, for one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsAt {
+    /// Connections at once.
+    pub connections: Option<usize>,
+    /// Requests at once.
+    pub requests: Option<usize>,
+    /// What one address (an IPv6 /64) may have of both, in percent.
+    pub peer_share_percent: Option<u8>,
+    /// The same for this machine's own addresses.
+    pub loopback_share_percent: Option<u8>,
+}
+
+impl LimitsAt {
+    fn apply(&self, limits: &mut gateway::Limits) {
+        limits.connections_max = self.connections.unwrap_or(limits.connections_max);
+        limits.requests_max = self.requests.unwrap_or(limits.requests_max);
+        limits.peer_share_percent = self.peer_share_percent.unwrap_or(limits.peer_share_percent);
+        limits.loopback_share_percent = self.loopback_share_percent.unwrap_or(limits.loopback_share_percent);
+    }
+    fn check(&self) -> Result<()> {
+        let share = |percent: Option<u8>| percent.is_none_or(|p| (1..=100).contains(&p));
+        let count = |all: Option<usize>| all.is_none_or(|n| (16..=1_000_000).contains(&n));
+        if share(self.peer_share_percent) && share(self.loopback_share_percent) && count(self.connections) && count(self.requests) {
+            return Ok(());
+        }
+        bail!(phrase!(
+            "In [limits], shares are from 1 to 100 percent, connections and requests from 16 to 1000000.",
+            "Dans [limits], les parts vont de 1 à 100 pour cent, les connexions et requêtes de 16 à 1000000."
+        ))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,6 +119,7 @@ impl Settings {
             engine: asked.engine.clone().unwrap_or_else(|| "fjall".into()),
             sites: names.into_iter().map(declared).collect(),
             witnesses: Vec::new(),
+            limits: None,
         };
         settings.check()?;
         let text = format!("{HEAD}{}", toml::to_string(&settings)?);
@@ -112,8 +150,16 @@ impl Settings {
         Ok(())
     }
 
+    /// Bounds of the listeners.
+    pub fn limits(&self) -> gateway::Limits {
+        let mut limits = gateway::Limits::default();
+        self.limits.iter().for_each(|l| l.apply(&mut limits));
+        limits
+    }
+
     fn check(&self) -> Result<()> {
         self.location()?;
+        self.limits.iter().try_for_each(LimitsAt::check)?;
         let label =
             |l: &str| !l.is_empty() && l.len() <= 63 && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
         let labels: Vec<&str> = self.domain.split('.').collect();
@@ -269,6 +315,15 @@ mod tests {
             std::fs::write(&path, good.replacen(from, to, 1)).unwrap();
             assert!(Settings::read(&folder).is_err(), "{to}");
         }
+        for (limits, is_right) in
+            [("loopback_share_percent = 100", true), ("peer_share_percent = 0", false), ("connections = 1", false), ("x = 1", false)]
+        {
+            std::fs::write(&path, format!("{good}\n[limits]\n{limits}\n")).unwrap();
+            assert_eq!(Settings::read(&folder).is_ok(), is_right, "{limits}");
+        }
+        std::fs::write(&path, format!("{good}\n[limits]\nloopback_share_percent = 100\n")).unwrap();
+        let limits = Settings::read(&folder).unwrap().unwrap().limits();
+        assert_eq!((limits.loopback_share_percent, limits.peer_share_percent), (100, 25));
         std::fs::write(&path, format!("{good}\n[[witness]]\nurl = \"http://127.0.0.1:1/\"\nkey = \"x\"\n")).unwrap();
         assert!(Settings::read(&folder).is_err());
     }

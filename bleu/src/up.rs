@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 
 /// Requests under way at a stop have this long.
 const GRACE: Duration = Duration::from_secs(30);
+/// Open files are asked for up to so many: far beyond what the listeners take.
+const FILES_MAX: u64 = 65_536;
 const DAY_SECONDS: i64 = 86_400;
 /// A server certificate is kept this long; it is valid for twice the time, so a long run does not outlive it.
 const CERTIFICATE_DAYS: i64 = 190;
@@ -65,6 +67,7 @@ pub struct Ready {
 pub async fn run(options: Options) -> Result<()> {
     let began = Instant::now();
     let stop = crate::signal::stop()?;
+    take_file_handles();
     let waiting = ui::waiting(text::say("starting the region", "démarrage de la région").into());
     let folder = Folder::create(&options.data)?;
     let lock = folder.lock()?;
@@ -79,6 +82,18 @@ pub async fn run(options: Options) -> Result<()> {
     match Arc::try_unwrap(region) {
         Ok(region) => served.and(region.close().await),
         Err(_) => served.and_then(|()| anyhow::bail!("the region is still in use")),
+    }
+}
+
+/// Connections are file handles, of which a shell gives a program few: takes what the system allows.
+fn take_file_handles() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(FILES_MAX).min(FILES_MAX);
+    if limit.current.is_some_and(|have| have < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
     }
 }
 
@@ -101,7 +116,8 @@ async fn serve(
     let services = Services::new();
     let workers = services::Workers::start(&services, region.trust.clone(), urls.clone(), &region.near("storage", &urls)).await?;
     let serving = services.all.iter().map(|s| s.namespace()).collect();
-    let gateway = Gateway::new(region.trust.clone(), urls.clone(), services.all, Arc::new(identity::verify_bearer));
+    let (bearer, limits) = (Arc::new(identity::verify_bearer), region.settings.limits());
+    let gateway = Gateway::bounded(region.trust.clone(), urls.clone(), services.all, bearer, limits);
     let mut listening = vec![gateway.listen(at, tls.clone()).await?];
     if !at.ip().is_loopback() {
         ui::note(phrase!(

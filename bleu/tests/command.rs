@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn bleu(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bleu"));
+    let mut command = Command::new("/bin/sh");
+    // as from a shell that gives few file handles
     command
+        .args(["-c", r#"ulimit -S -n 256; exec "$0" "$@""#, env!("CARGO_BIN_EXE_bleu")])
         .args(arguments)
         .env_remove("BLEU_DATA")
         .env_remove("BLEU_LISTEN")
@@ -103,6 +105,9 @@ fn a_region_lives_and_its_record_is_verified() {
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&file.metadata().unwrap()) & 0o777, 0o600);
     assert_eq!(std::fs::read_to_string(&ready_file).unwrap(), std::fs::read_to_string(Path::new(data).join("ready.json")).unwrap());
     assert_eq!(region.ready["pid"], region.child.id());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", region.child.id())).unwrap();
+    let files: Vec<&str> = limits.lines().find(|l| l.starts_with("Max open files")).unwrap().split_whitespace().collect();
+    assert!(files[3].parse::<u64>().unwrap() >= 1_024, "a listener needs more than a shell gives: {files:?}");
 
     let status = run(&["status", "--data", data, "--json"]);
     assert_eq!(code(&status), 0, "{}{}", out(&status), err(&status));

@@ -65,23 +65,25 @@ pub const EXCEPTIONS: &[(&str, At, Needs)] = &[
 
 /// `*` stands for any characters, `/` included; case does not matter (Azure RBAC, "role definitions").
 pub fn matches(pattern: &str, action: &str) -> bool {
-    let (pattern, action) = (pattern.to_ascii_lowercase(), action.to_ascii_lowercase());
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = action.strip_prefix(parts.next().unwrap_or("")) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
+    let (pattern, action) = (pattern.as_bytes(), action.as_bytes());
+    let (mut at, mut got) = (0, 0);
+    // the last star, and how much of the action it does not take yet
+    let mut star: Option<(usize, usize)> = None;
+    while got < action.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, got));
+                at += 1;
+            }
+            Some(byte) if byte.eq_ignore_ascii_case(&action[got]) => (at, got) = (at + 1, got + 1),
+            _ => {
+                let Some((place, taken)) = star else { return false };
+                star = Some((place, taken + 1));
+                (at, got) = (place + 1, taken + 1);
+            }
         }
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
     }
-    true
+    pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
 fn any(patterns: &[&str], action: &str) -> bool {
@@ -101,13 +103,7 @@ impl Role {
     }
 }
 
-/// The assignment covers the scope: it is made there or above. One made at a tenant covers its subscriptions.
-fn covers(assignment: &Assignment, scope: &ResourceId, owner: Option<base::TenantId>) -> bool {
-    scope.is_within(&assignment.scope)
-        || (owner.is_some() && assignment.scope.segments().count() == 2 && assignment.scope.tenant_id() == owner)
-}
-
-/// The role and scope that grant it, without looking at [`EXCEPTIONS`].
+/// The role and assignment that grant it, without looking at [`EXCEPTIONS`]; of several, one of the innermost scope.
 pub fn granted<'f>(
     facts: &'f Facts,
     principal: &Principal,
@@ -115,21 +111,22 @@ pub fn granted<'f>(
     data: bool,
     scope: &ResourceId,
 ) -> Option<(&'static Role, &'f Assignment)> {
-    let owner = facts.tenant_of(scope);
-    facts
-        .assignments_for(principal.object)
-        .into_iter()
-        .filter(|a| a.tenant == principal.tenant && covers(a, scope, owner))
-        .find_map(|a| builtin::role(&a.role).filter(|r| r.grants(action, data)).map(|r| (r, a)))
+    let identities = facts.identities(principal.object);
+    facts.scopes_of(scope).iter().find_map(|scope| {
+        identities
+            .iter()
+            .flat_map(|identity| facts.assignments_at(*identity, scope))
+            .filter(|a| a.tenant == principal.tenant)
+            .find_map(|a| builtin::role(&a.role).filter(|r| r.grants(action, data)).map(|r| (r, a)))
+    })
 }
 
 /// Has the principal any role at the scope, above it or inside it?
 pub fn any_assignment(facts: &Facts, principal: &Principal, scope: &ResourceId) -> bool {
-    let owner = facts.tenant_of(scope);
-    facts.assignments_for(principal.object).into_iter().any(|a| {
-        a.tenant == principal.tenant
-            && builtin::role(&a.role).is_some_and(|r| !r.directory)
-            && (covers(a, scope, owner) || a.scope.is_within(scope))
+    let counts = |a: &Assignment| a.tenant == principal.tenant && builtin::role(&a.role).is_some_and(|r| !r.directory);
+    let scopes = facts.scopes_of(scope);
+    facts.identities(principal.object).into_iter().any(|identity| {
+        scopes.iter().any(|scope| facts.assignments_at(identity, scope).any(counts)) || facts.has_assignments_below(identity, scope, counts)
     })
 }
 

@@ -16,6 +16,7 @@ pub struct Batch {
     pub(crate) checks: Vec<RowCheck>,
     pub(crate) rows: Vec<RowOp>,
     pub(crate) facts: Vec<FactOp>,
+    pub(crate) fact_checks: Vec<(String, Option<Version>)>,
     pub(crate) credentials: Vec<CredentialOp>,
     pub(crate) adopted: Vec<Staged>,
     pub(crate) dropped: Vec<Dropped>,
@@ -104,6 +105,11 @@ impl Batch {
     /// Puts a fact only if its key is free (a name unique in the region).
     pub fn claim_fact(mut self, fact: Fact) -> Batch {
         self.facts.push(FactOp::Claim(fact));
+        self
+    }
+    /// Commit only if the fact is still the one that was read ([`crate::Facts::version`]); `None`: still absent.
+    pub fn fact_is(mut self, key: String, read: Option<Version>) -> Batch {
+        self.fact_checks.push((key, read));
         self
     }
     /// Removes the fact with this key (see [`Fact::key`]).

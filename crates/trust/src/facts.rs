@@ -2,13 +2,14 @@
 //!
 //! `trust` keeps them in memory, so no permit needs a permit. They are written by permits like all else
 //! ([`crate::Batch::put_fact`]) and applied here once their commit is durable; at start they are read back from the
-//! reserved rows. Everything here is bounded by what customers created, about 300 bytes a fact.
+//! reserved rows. Everything here is bounded by what customers created.
 
 use crate::PrincipalKind;
 use base::{AppId, Location, ObjectId, Place, ResourceId, SpaceId, Stored, SubscriptionId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use store::Version;
 
 /// One fact, as stored. Its [`Fact::key`] is what it is about: putting a fact replaces the one with the same key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,7 @@ pub enum Fact {
     Member { tenant: TenantId, group: ObjectId, member: ObjectId },
     Assignment(Assignment),
     Site(SignedPlace),
+    Scoped(Scoped),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +95,26 @@ pub struct Assignment {
     pub description: Option<String>,
 }
 
+/// What somebody above says about a scope: a lock, a deny assignment, a custom role, a policy assignment, a management
+/// group. `trust` finds it by family and scope, and does not read its value.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scoped {
+    /// `lock`, `deny`, `role`, `policy`… and [`PARENT`], which says what a scope inherits from beyond its path.
+    pub family: String,
+    /// One of each family and id.
+    pub id: ResourceId,
+    pub tenant: TenantId,
+    /// Where it holds, and below.
+    pub scope: ResourceId,
+    /// Encoded by [`base::encode`] of whoever put it.
+    pub value: Vec<u8>,
+}
+
+/// The family of facts that put a subscription or a management group (`id`) under a management group (`scope`).
+pub const PARENT: &str = "parent";
+/// Management groups may be nested six deep (Azure); a loop of parents ends here.
+const SCOPES_MAX: usize = 32;
+
 /// A site's place with the region's signature over it (a C2SP signed note).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SignedPlace {
@@ -121,6 +143,7 @@ impl Fact {
             Fact::Member { tenant, group, member } => format!("member/{tenant}/{group}/{member}"),
             Fact::Assignment(a) => Fact::assignment_key(&a.id),
             Fact::Site(s) => format!("site/{}", s.place.site),
+            Fact::Scoped(s) => Fact::scoped_key(&s.family, &s.id),
         }
     }
     pub fn space_key(resource: &ResourceId) -> String {
@@ -135,12 +158,15 @@ impl Fact {
     pub fn assignment_key(id: &ResourceId) -> String {
         format!("assignment/{}", id.folded())
     }
+    pub fn scoped_key(family: &str, id: &ResourceId) -> String {
+        format!("scoped/{family}/{}", id.folded())
+    }
 }
 
 /// The snapshot. Reads are lock-free for whoever holds the guard; `trust` applies changes after each durable commit.
 #[derive(Debug, Default)]
 pub struct Facts {
-    all: BTreeMap<String, Fact>,
+    all: BTreeMap<String, Arc<Fact>>,
     /// The commit that last touched a key: two commits may be applied here in either order.
     versions: HashMap<String, u64>,
     spaces: HashMap<String, Arc<Space>>,
@@ -152,7 +178,10 @@ pub struct Facts {
     apps: HashMap<AppId, Vec<ObjectId>>,
     upns: HashMap<String, ObjectId>,
     groups_of: HashMap<ObjectId, BTreeSet<ObjectId>>,
-    assignments_of: HashMap<ObjectId, BTreeMap<String, Assignment>>,
+    /// By principal, then by scope (folded) and key.
+    assignments_of: HashMap<ObjectId, BTreeMap<(String, String), Arc<Fact>>>,
+    /// By family, then by scope (folded) and key.
+    scoped: HashMap<String, BTreeMap<(String, String), Arc<Fact>>>,
 }
 
 impl Facts {
@@ -222,9 +251,37 @@ impl Facts {
         }
         found
     }
+    /// The scopes whose assignments, locks and policies reach a resource, innermost first: the resource, what encloses it,
+    /// group, subscription, management groups, tenant, region. There is no other definition of inheritance.
+    pub fn scopes_of(&self, id: &ResourceId) -> Vec<ResourceId> {
+        let (mut found, mut at) = (Vec::new(), Some(id.clone()));
+        while let Some(scope) = at.take()
+            && found.len() < SCOPES_MAX
+        {
+            at = match self.scoped_fact(PARENT, &scope) {
+                Some(parent) => Some(parent.scope.clone()),
+                // a subscription under no management group is its tenant's
+                None if scope.subscription_id().is_some() && scope.segments().count() == 2 => {
+                    self.tenant_of(&scope).map(ResourceId::tenant).or_else(|| scope.parent())
+                }
+                None => scope.parent(),
+            };
+            found.push(scope);
+        }
+        found
+    }
     /// Assignments to the principal or to a group it is in, whatever the scope.
     pub fn assignments_for(&self, object: ObjectId) -> Vec<&Assignment> {
-        self.identities(object).iter().filter_map(|o| self.assignments_of.get(o)).flat_map(|m| m.values()).collect()
+        self.identities(object).iter().filter_map(|o| self.assignments_of.get(o)).flat_map(|m| m.values()).filter_map(assignment).collect()
+    }
+    /// Assignments of this very identity at this very scope.
+    pub fn assignments_at(&self, identity: ObjectId, scope: &ResourceId) -> impl Iterator<Item = &Assignment> {
+        self.assignments_of.get(&identity).into_iter().flat_map(|m| exactly(m, scope)).filter_map(assignment)
+    }
+    /// True when this very identity has an assignment below the scope.
+    pub fn has_assignments_below(&self, identity: ObjectId, scope: &ResourceId, wanted: impl Fn(&Assignment) -> bool) -> bool {
+        let mine = self.assignments_of.get(&identity);
+        mine.into_iter().flat_map(|m| below(m, scope)).filter_map(assignment).any(wanted)
     }
     pub fn assignments(&self, tenant: TenantId) -> Vec<&Assignment> {
         self.scan("assignment/")
@@ -234,11 +291,38 @@ impl Facts {
             })
             .collect()
     }
+    /// Assignments made at a scope or below it, of everybody.
+    pub fn assignments_within(&self, scope: &ResourceId) -> Vec<&Assignment> {
+        // the id of an assignment begins with its scope
+        let begins = format!("assignment/{}/", scope.folded().trim_end_matches('/'));
+        let found = self.all.range(begins.clone()..).take_while(|(key, _)| key.starts_with(&begins));
+        found.filter_map(|(_, f)| assignment(f)).collect()
+    }
     pub fn assignment(&self, id: &ResourceId) -> Option<&Assignment> {
-        match self.all.get(&Fact::assignment_key(id)) {
-            Some(Fact::Assignment(a)) => Some(a),
-            _ => None,
+        assignment(self.all.get(&Fact::assignment_key(id))?)
+    }
+    /// The fact of a family with this id.
+    pub fn scoped_fact(&self, family: &str, id: &ResourceId) -> Option<&Scoped> {
+        scoped(self.all.get(&Fact::scoped_key(family, id))?)
+    }
+    /// Facts of a family that hold at this very scope, in order of id.
+    pub fn scoped_at(&self, family: &str, scope: &ResourceId) -> impl Iterator<Item = &Scoped> {
+        self.scoped.get(family).into_iter().flat_map(|m| exactly(m, scope)).filter_map(scoped)
+    }
+    /// Facts of a family that reach a resource, those of the innermost scope first.
+    pub fn scoped_above(&self, family: &str, id: &ResourceId) -> Vec<&Scoped> {
+        if self.scoped.get(family).is_none_or(BTreeMap::is_empty) {
+            return Vec::new();
         }
+        self.scopes_of(id).iter().flat_map(|scope| self.scoped_at(family, scope)).collect()
+    }
+    /// Facts of a family that hold below a scope, not at it.
+    pub fn scoped_below(&self, family: &str, scope: &ResourceId) -> impl Iterator<Item = &Scoped> {
+        self.scoped.get(family).into_iter().flat_map(|m| below(m, scope)).filter_map(scoped)
+    }
+    /// The version of a fact, for [`crate::Batch::fact_is`] and for caches of what was decoded.
+    pub fn version(&self, key: &str) -> Option<Version> {
+        self.all.contains_key(key).then(|| self.versions.get(key).copied().map(Version)).flatten()
     }
     pub fn sites(&self) -> Vec<&SignedPlace> {
         self.scan("site/")
@@ -249,11 +333,11 @@ impl Facts {
             .collect()
     }
     pub fn get(&self, key: &str) -> Option<&Fact> {
-        self.all.get(key)
+        self.all.get(key).map(|f| &**f)
     }
     /// Facts whose key begins so, in key order.
     pub fn scan<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Fact> {
-        self.all.range(prefix.to_owned()..).take_while(move |(k, _)| k.starts_with(prefix)).map(|(_, f)| f)
+        self.all.range(prefix.to_owned()..).take_while(move |(k, _)| k.starts_with(prefix)).map(|(_, f)| &**f)
     }
 
     /// One change of a durable commit; older than what is known of the key, it is ignored.
@@ -272,10 +356,17 @@ impl Facts {
         }
     }
 
-    pub(crate) fn put(&mut self, fact: Fact) {
+    /// A fact as read at start, with the version of its row.
+    pub(crate) fn load(&mut self, fact: Fact, version: Version) {
+        self.versions.insert(fact.key(), version.0);
+        self.put(fact);
+    }
+
+    fn put(&mut self, fact: Fact) {
         let key = fact.key();
         self.remove(&key);
-        match &fact {
+        let fact = Arc::new(fact);
+        match &*fact {
             Fact::Tenant(t) => {
                 for d in &t.domains {
                     self.domains.insert(d.to_ascii_lowercase(), t.id);
@@ -295,15 +386,22 @@ impl Facts {
                 self.principals.insert(p.object, p.clone());
             }
             Fact::Member { group, member, .. } => drop(self.groups_of.entry(*member).or_default().insert(*group)),
-            Fact::Assignment(a) => drop(self.assignments_of.entry(a.principal).or_default().insert(key.clone(), a.clone())),
+            Fact::Assignment(a) => {
+                let place = (a.scope.folded().to_owned(), key.clone());
+                self.assignments_of.entry(a.principal).or_default().insert(place, fact.clone());
+            }
+            Fact::Scoped(s) => {
+                let place = (s.scope.folded().to_owned(), key.clone());
+                self.scoped.entry(s.family.clone()).or_default().insert(place, fact.clone());
+            }
             Fact::Site(_) => {}
         }
         self.all.insert(key, fact);
     }
 
-    pub(crate) fn remove(&mut self, key: &str) {
+    fn remove(&mut self, key: &str) {
         let Some(old) = self.all.remove(key) else { return };
-        match old {
+        match &*old {
             Fact::Tenant(t) => {
                 for d in &t.domains {
                     self.domains.remove(&d.to_ascii_lowercase());
@@ -312,7 +410,7 @@ impl Facts {
             }
             Fact::Subscription(s) => drop(self.subscriptions.remove(&s.id)),
             Fact::Space(s) => drop(self.spaces.remove(s.resource.folded())),
-            Fact::Name(n) => drop(self.names.remove(&(n.zone, n.name))),
+            Fact::Name(n) => drop(self.names.remove(&(n.zone.clone(), n.name.clone()))),
             Fact::Principal(p) => {
                 if let Some(app) = p.app {
                     self.apps.entry(app).or_default().retain(|o| *o != p.object);
@@ -323,16 +421,101 @@ impl Facts {
                 self.principals.remove(&p.object);
             }
             Fact::Member { group, member, .. } => {
-                if let Some(groups) = self.groups_of.get_mut(&member) {
-                    groups.remove(&group);
+                if let Some(groups) = self.groups_of.get_mut(member) {
+                    groups.remove(group);
                 }
             }
             Fact::Assignment(a) => {
                 if let Some(map) = self.assignments_of.get_mut(&a.principal) {
-                    map.remove(key);
+                    map.remove(&(a.scope.folded().to_owned(), key.to_owned()));
+                }
+            }
+            Fact::Scoped(s) => {
+                if let Some(map) = self.scoped.get_mut(&s.family) {
+                    map.remove(&(s.scope.folded().to_owned(), key.to_owned()));
                 }
             }
             Fact::Site(_) => {}
         }
+    }
+}
+
+type ByScope = BTreeMap<(String, String), Arc<Fact>>;
+
+fn exactly<'a>(map: &'a ByScope, scope: &ResourceId) -> impl Iterator<Item = &'a Arc<Fact>> + use<'a> {
+    let scope = scope.folded().to_owned();
+    map.range((scope.clone(), String::new())..).take_while(move |((s, _), _)| *s == scope).map(|(_, f)| f)
+}
+
+fn below<'a>(map: &'a ByScope, scope: &ResourceId) -> impl Iterator<Item = &'a Arc<Fact>> + use<'a> {
+    let begins = format!("{}/", scope.folded().trim_end_matches('/'));
+    map.range((begins.clone(), String::new())..)
+        .take_while(move |((s, _), _)| s.starts_with(&begins))
+        .filter(|((s, _), _)| s.len() > 1)
+        .map(|(_, f)| f)
+}
+
+fn assignment(fact: &Arc<Fact>) -> Option<&Assignment> {
+    if let Fact::Assignment(a) = &**fact { Some(a) } else { None }
+}
+
+fn scoped(fact: &Arc<Fact>) -> Option<&Scoped> {
+    if let Fact::Scoped(s) = &**fact { Some(s) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::SeededChance;
+
+    #[test]
+    fn scopes_go_up_the_path_then_through_management_groups_to_the_tenant() {
+        let chance = SeededChance::new(3);
+        let (tenant, subscription) = (TenantId::random(&chance), SubscriptionId::random(&chance));
+        let mut facts = Facts::default();
+        facts.put(Fact::Tenant(Tenant { id: tenant, name: "t".into(), domains: Vec::new() }));
+        facts.put(Fact::Subscription(Subscription { id: subscription, tenant, name: "s".into() }));
+        let sub = ResourceId::subscription(subscription);
+        let account = sub.child("resourceGroups", "rg").unwrap().provider("Microsoft.Storage/storageAccounts", "a").unwrap();
+        let names = |facts: &Facts, id| facts.scopes_of(id).iter().map(|s| s.name().to_owned()).collect::<Vec<_>>();
+        let top = tenant.to_string();
+        assert_eq!(names(&facts, &account), ["a", "rg", &subscription.to_string(), &top, ""]);
+
+        let group = |name| ResourceId::tenant(tenant).provider("Microsoft.Management/managementGroups", name).unwrap();
+        let under = |id: &ResourceId, scope: &ResourceId| {
+            Fact::Scoped(Scoped { family: PARENT.into(), id: id.clone(), tenant, scope: scope.clone(), value: Vec::new() })
+        };
+        facts.put(under(&sub, &group("inner")));
+        facts.put(under(&group("inner"), &group("outer")));
+        assert_eq!(names(&facts, &account), ["a", "rg", &subscription.to_string(), "inner", "outer", &top, ""]);
+        // a loop is not for ever
+        facts.put(under(&group("outer"), &group("inner")));
+        assert_eq!(facts.scopes_of(&account).len(), SCOPES_MAX);
+    }
+
+    #[test]
+    fn what_is_scoped_is_found_at_above_and_below() {
+        let chance = SeededChance::new(4);
+        let (tenant, subscription) = (TenantId::random(&chance), SubscriptionId::random(&chance));
+        let mut facts = Facts::default();
+        facts.put(Fact::Tenant(Tenant { id: tenant, name: "t".into(), domains: Vec::new() }));
+        facts.put(Fact::Subscription(Subscription { id: subscription, tenant, name: "s".into() }));
+        let group = ResourceId::subscription(subscription).child("resourceGroups", "rg").unwrap();
+        let twin = ResourceId::subscription(subscription).child("resourceGroups", "rg2").unwrap();
+        let lock = |scope: &ResourceId, name: &str| {
+            let id = scope.provider("Microsoft.Authorization/locks", name).unwrap();
+            Fact::Scoped(Scoped { family: "lock".into(), id, tenant, scope: scope.clone(), value: Vec::new() })
+        };
+        let inside = group.provider("Microsoft.Storage/storageAccounts", "a").unwrap();
+        for (scope, name) in [(&group, "l1"), (&inside, "l2"), (&twin, "l3")] {
+            facts.put(lock(scope, name));
+        }
+        let names = |found: Vec<&Scoped>| found.iter().map(|s| s.id.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(facts.scoped_at("lock", &group).collect()), ["l1"]);
+        assert_eq!(names(facts.scoped_above("lock", &inside)), ["l2", "l1"]);
+        assert_eq!(names(facts.scoped_below("lock", &group).collect()), ["l2"]);
+        assert_eq!(names(facts.scoped_above("deny", &inside)), [""; 0]);
+        facts.remove(&lock(&group, "l1").key());
+        assert_eq!(names(facts.scoped_above("lock", &inside)), ["l2"]);
     }
 }

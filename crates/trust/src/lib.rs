@@ -46,7 +46,7 @@ pub use content::{ByteStream, CHUNK_PLAIN_BYTES, Content, INLINE_BYTES_MAX, Stag
 pub use credentials::{Credential, CredentialInfo, Credentials, Denied, Keys, SignIn};
 pub use data::{Data, Descendants, Found, Listing, Span};
 pub use export::{LeftOpen, Proof, Status};
-pub use facts::{Assignment, Directory, Fact, Facts, GlobalName, SignedPlace, Space, Subscription, Tenant};
+pub use facts::{Assignment, Directory, Fact, Facts, GlobalName, PARENT, Scoped, SignedPlace, Space, Subscription, Tenant};
 pub use outcome::{Ended, Outcome, Receipt};
 pub use permit::{CommitFailed, Permit};
 pub use rules::{Rules, Verdict};

@@ -307,6 +307,10 @@ impl Permit<Write> {
 
     fn facts(&self, batch: &Batch, owner: Option<TenantId>, plan: &mut Plan) -> Result<()> {
         let inner = self.trust.inner();
+        for (key, read) in &batch.fact_checks {
+            let row = layout::fact(key);
+            plan.commit.checks.push(read.map_or_else(|| Check::Absent(row.clone()), |version| Check::Is(row.clone(), version)));
+        }
         for op in &batch.facts {
             match op {
                 FactOp::Claim(fact) => {
@@ -422,6 +426,7 @@ fn own_fact(fact: &Fact, owner: Option<TenantId>, permit: &Permit<Write>) -> Res
         Fact::Member { tenant, .. } => owner == Some(*tenant),
         Fact::Assignment(a) => owner == Some(a.tenant) && a.scope.is_within(&permit.ask.target) || owner.is_none(),
         Fact::Name(n) => n.resource == permit.ask.target,
+        Fact::Scoped(s) => owner == Some(s.tenant) && (s.scope.is_within(&permit.ask.target) || s.id.is_within(&permit.ask.target)),
         Fact::Space(_) | Fact::Site(_) => owner.is_none(),
     };
     if ok { Ok(()) } else { Err(Error::internal(format!("a permit for {} can't write the fact {}", permit.ask.target, fact.key()))) }

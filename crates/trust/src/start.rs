@@ -320,7 +320,7 @@ async fn load_facts(kv: &dyn Kv, keys: &Keys) -> Result<Facts> {
     loop {
         let page = kv.scan(range.clone(), store::PAGE_ROWS_MAX, false).await?;
         for row in page.rows {
-            facts.put(base::decode(&open_record(&keys.facts, &row.key, &row.value)?)?);
+            facts.load(base::decode(&open_record(&keys.facts, &row.key, &row.value)?)?, row.version);
         }
         match page.next {
             Some(next) => range = range.resume(next, false),
