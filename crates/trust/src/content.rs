@@ -82,6 +82,8 @@ pub struct Staged {
     pub crc64: u64,
     /// Chunks made for it: each gets a ledger row in the commit that adopts it.
     pub(crate) made: Vec<Piece>,
+    /// Deletes them where no batch did adopt them.
+    pub(crate) aside: std::sync::Arc<crate::intake::Aside>,
 }
 
 /// What to do while staging.

@@ -3,7 +3,7 @@
 use crate::content::{
     CHUNK_PLAIN_BYTES, Content, INDEX_PIECES_MAX, INLINE_BYTES_MAX, Layout, PIECES_MAX, Piece, PieceList, Staged, Staging, range_error,
 };
-use crate::intake::Intake;
+use crate::intake::{Aside, Intake};
 use crate::{Access, ByteStream, Permit, Table, Trust, Write, layout};
 use base::{Error, Kind, Result, Stored};
 use bytes::{Bytes, BytesMut};
@@ -299,7 +299,8 @@ impl Permit<Write> {
         let length = pieces.iter().map(Piece::length).sum();
         let mut made = Vec::new();
         let body = self.layout(pieces, &mut made).await?;
-        Ok(Staged { content: Content { length, body }, sha256: digest.finish(), md5: None, crc64: 0, made })
+        let aside = Aside::new(&self.trust, &made);
+        Ok(Staged { content: Content { length, body }, sha256: digest.finish(), md5: None, crc64: 0, made, aside })
     }
 
     fn reader(&self) -> Reader {

@@ -1,24 +1,26 @@
-//! A body on its way in: gathered into chunks, digested, sealed and written, each step while the next bytes arrive.
+//! A body on its way in: gathered into chunks, digested, sealed and written, while the next bytes arrive.
 //!
 //! A small body is one buffer and is dealt with where it is. A large one fills [`store::Slab`]s, laid out as the sealed
-//! chunk will be, so that a byte is copied once between the connection and the disk. A full slab is digested, then sealed in
-//! place, then written; SHA-256 and MD5 go from chunk to chunk on threads of their own ([`Lane`]), because MD5 alone takes
-//! a core 1.6 s a GiB.
+//! chunk will be, so that a byte is copied once between the connection and the disk. Each frame is digested and sealed in
+//! place as soon as it is full, while the processor's cache still holds it; a full slab is written while the next one fills.
+//! MD5 takes a core 1.6 s a GiB, three times what all the rest takes, so it runs on a thread of its own ([`Md5Lane`]).
 
 use crate::content::{CHUNK_PLAIN_BYTES, Content, INLINE_BYTES_MAX, Piece, Staged, Staging};
 use crate::data::seal_and_put;
 use crate::{Permit, Trust, Write};
 use base::{Error, Fut, Result};
 use bytes::{Bytes, BytesMut};
-use crypto::{Crc64Nvme, FRAME_BYTES, Md5, SEALED_FRAME_BYTES, SealKey, Sha256};
+use crypto::{Crc64Nvme, FRAME_BYTES, FrameSealer, Md5, SEALED_FRAME_BYTES, Sha256};
 use futures::{StreamExt, stream};
-use std::sync::Arc;
-use store::{ChunkId, Slab};
-use tokio::sync::oneshot;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use store::{ChunkId, Placed, Slab};
+use tokio::sync::Notify;
 
 /// Up to here a body, or what of it is there, is one buffer; beyond, it gets a slab.
 const BUFFER_BYTES_MAX: usize = 256 << 10;
-/// Chunks of one body behind the one that fills: one at its digests, one at the disk.
+/// Chunks of one body on their way to the disk, behind the one that fills.
 const BEHIND_MAX: usize = 2;
 
 /// A body on its way in.
@@ -26,110 +28,92 @@ pub(crate) struct Intake<'p> {
     permit: &'p Permit<Write>,
     room: Room,
     pub(crate) length: u64,
-    sums: Lane<Sums>,
-    md5: Option<Lane<Md5>>,
+    sha256: Sha256,
+    crc64: Crc64Nvme,
+    md5: Option<Md5Lane>,
     writing: stream::FuturesOrdered<Fut<'static, Result<Piece>>>,
     pieces: Vec<Piece>,
+    aside: Arc<Aside>,
+}
+
+/// Chunks that are durable and belong to nobody yet. Where no batch adopts them (the client left, a digest was wrong, a
+/// condition failed), they are deleted when the last who could adopt them is gone. After a crash, the next start does it.
+pub(crate) struct Aside {
+    trust: Trust,
+    chunks: Mutex<Vec<Placed>>,
+    adopted: AtomicBool,
+}
+
+impl Aside {
+    pub(crate) fn new(trust: &Trust, pieces: &[Piece]) -> Arc<Aside> {
+        let aside = Aside { trust: trust.clone(), chunks: Mutex::default(), adopted: AtomicBool::new(false) };
+        pieces.iter().for_each(|piece| aside.note(piece));
+        Arc::new(aside)
+    }
+    fn note(&self, piece: &Piece) {
+        if let Piece::Chunk { at, .. } = piece {
+            self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push(at.clone());
+        }
+    }
+    /// From here on a commit may refer to them, whatever becomes known of its outcome.
+    pub(crate) fn adopt(&self) {
+        self.adopted.store(true, Ordering::Release);
+    }
+}
+
+impl std::fmt::Debug for Aside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Aside(…)")
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        let chunks = std::mem::take(self.chunks.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if self.adopted.load(Ordering::Acquire) || chunks.is_empty() {
+            return;
+        }
+        // without a runtime the process ends, and the next one frees them
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let trust = self.trust.clone();
+        runtime.spawn(async move {
+            for site in &trust.inner().sites {
+                let here: Vec<Placed> = chunks.iter().filter(|at| at.site == *site.site()).cloned().collect();
+                if let Err(error) = site.delete(&here).await {
+                    tracing::warn!(%error, "chunks that nobody adopted could not be deleted; the next start frees them");
+                }
+            }
+        });
+    }
 }
 
 /// Where bytes are gathered.
 enum Room {
     Buffer(BytesMut),
-    /// As many bytes of content, in their places.
-    Slab(Slab, usize),
+    Slab(Filling),
 }
 
-impl Room {
-    fn is_empty(&self) -> bool {
-        match self {
-            Room::Buffer(buffer) => buffer.is_empty(),
-            Room::Slab(_, filled) => *filled == 0,
-        }
+/// A chunk whose full frames are sealed already.
+struct Filling {
+    slab: Slab,
+    id: ChunkId,
+    sealer: FrameSealer,
+    /// Content bytes, those of the open frame among them.
+    plain_bytes: usize,
+}
+
+impl Filling {
+    /// Where the open frame begins in the slab, and how many content bytes it has. A full frame stays open until
+    /// the next byte comes: only then it is known not to be the last.
+    fn open_frame(&self) -> (usize, usize) {
+        let before = self.plain_bytes.saturating_sub(1) / FRAME_BYTES;
+        (before * SEALED_FRAME_BYTES, self.plain_bytes - before * FRAME_BYTES)
     }
-}
-
-/// A chunk's content before it is sealed.
-enum Plain {
-    Bytes(Bytes),
-    Slab(Slab, usize),
-}
-
-impl Plain {
-    fn parts(&self) -> Box<dyn Iterator<Item = &[u8]> + '_> {
-        match self {
-            Plain::Bytes(bytes) => Box::new(std::iter::once(&bytes[..])),
-            Plain::Slab(slab, filled) => {
-                let filled = *filled;
-                let frames = (0..filled.div_ceil(FRAME_BYTES))
-                    .map(move |n| &slab.content()[n * SEALED_FRAME_BYTES..][..FRAME_BYTES.min(filled - n * FRAME_BYTES)]);
-                Box::new(frames)
-            }
-        }
+    fn is_full(&self) -> bool {
+        self.plain_bytes == CHUNK_PLAIN_BYTES
     }
-}
-
-/// Something that goes over all bytes of a body, in their order.
-trait Running: Send + 'static {
-    fn update(&mut self, bytes: &[u8]);
-}
-
-struct Sums {
-    sha256: Sha256,
-    crc64: Crc64Nvme,
-}
-impl Running for Sums {
-    fn update(&mut self, bytes: &[u8]) {
-        self.sha256.update(bytes);
-        self.crc64.update(bytes);
-    }
-}
-impl Running for Md5 {
-    fn update(&mut self, bytes: &[u8]) {
-        Md5::update(self, bytes);
-    }
-}
-
-/// A digest that goes from chunk to chunk, on other threads, while the body arrives.
-enum Lane<D> {
-    Here(D),
-    Away(tokio::task::JoinHandle<Result<D>>),
-    Lost,
-}
-
-impl<D: Running> Lane<D> {
-    /// Digests this chunk after those before it. The answer comes when this lane needs the chunk no more.
-    fn feed(&mut self, chunk: Arc<Plain>) -> oneshot::Receiver<()> {
-        let before = std::mem::replace(self, Lane::Lost);
-        let (done, is_done) = oneshot::channel();
-        *self = Lane::Away(tokio::spawn(async move {
-            let mut digest = before.end().await?;
-            let digesting = tokio::task::spawn_blocking(move || {
-                chunk.parts().for_each(|part| digest.update(part));
-                drop(chunk);
-                // the chunk's task may be gone with its body
-                let _ = done.send(());
-                digest
-            });
-            digesting.await.map_err(Error::internal)
-        }));
-        is_done
-    }
-
-    fn end(self) -> Fut<'static, Result<D>> {
-        Box::pin(async move {
-            match self {
-                Lane::Here(digest) => Ok(digest),
-                Lane::Away(running) => running.await.map_err(Error::internal)?,
-                Lane::Lost => Err(Error::internal("a digest was lost on its way")),
-            }
-        })
-    }
-
-    /// For a body that is one buffer.
-    fn feed_here(&mut self, bytes: &[u8]) {
-        if let Lane::Here(digest) = self {
-            digest.update(bytes);
-        }
+    fn stored_bytes(&self) -> usize {
+        crypto::sealed_chunk_bytes(self.plain_bytes as u64) as usize
     }
 }
 
@@ -139,73 +123,119 @@ impl<'p> Intake<'p> {
             permit,
             room: Room::Buffer(BytesMut::new()),
             length: 0,
-            sums: Lane::Here(Sums { sha256: Sha256::new(), crc64: Crc64Nvme::new() }),
-            md5: staging.md5.then(|| Lane::Here(Md5::new())),
+            sha256: Sha256::new(),
+            crc64: Crc64Nvme::new(),
+            md5: staging.md5.then(Md5Lane::default),
             writing: stream::FuturesOrdered::new(),
             pieces: Vec::new(),
+            aside: Aside::new(&permit.trust, &[]),
         }
     }
 
     pub(crate) async fn take(&mut self, mut part: Bytes) -> Result<()> {
         self.length += part.len() as u64;
         while !part.is_empty() {
-            let full = match &mut self.room {
+            match &mut self.room {
                 Room::Buffer(buffer) => {
                     buffer.extend_from_slice(&part.split_to(part.len().min(BUFFER_BYTES_MAX - buffer.len())));
-                    buffer.len() == BUFFER_BYTES_MAX
+                    if buffer.len() == BUFFER_BYTES_MAX {
+                        self.empty_buffer().await?;
+                    }
                 }
-                Room::Slab(slab, filled) => {
-                    fill(slab, filled, &mut part);
-                    *filled == CHUNK_PLAIN_BYTES
+                Room::Slab(filling) => {
+                    let bytes = part.split_to(part.len().min(CHUNK_PLAIN_BYTES - filling.plain_bytes));
+                    self.fill(&bytes)?;
+                    if let Some(lane) = &mut self.md5 {
+                        lane.feed(bytes).await?;
+                    }
+                    if matches!(&self.room, Room::Slab(filling) if filling.is_full()) {
+                        self.write_slab().await?;
+                    }
                 }
-            };
-            if full {
-                self.make_room().await?;
             }
         }
         Ok(())
     }
 
-    /// A full buffer moves into a slab, if there is one; a full slab goes its way.
-    async fn make_room(&mut self) -> Result<()> {
-        if let Room::Buffer(buffer) = &mut self.room
-            && let Some(mut slab) = self.permit.trust.inner().place()?.slab()
-        {
-            let (mut filled, mut bytes) = (0, std::mem::take(buffer).freeze());
-            fill(&mut slab, &mut filled, &mut bytes);
-            self.room = Room::Slab(slab, filled);
-            return Ok(());
+    /// Moves a full buffer into a slab; where there is none, it becomes a chunk of its own.
+    async fn empty_buffer(&mut self) -> Result<()> {
+        let Room::Buffer(buffer) = &mut self.room else { return Ok(()) };
+        let bytes = std::mem::take(buffer).freeze();
+        if let Some(lane) = &mut self.md5 {
+            lane.feed(bytes.clone()).await?;
         }
-        self.write_chunk().await?;
-        if let Some(slab) = self.permit.trust.inner().place()?.slab() {
-            self.room = Room::Slab(slab, 0);
+        self.open_slab()?;
+        if matches!(self.room, Room::Slab(_)) {
+            return self.fill(&bytes);
         }
-        Ok(())
-    }
-
-    async fn write_chunk(&mut self) -> Result<()> {
-        if self.writing.len() >= BEHIND_MAX {
-            self.wait_for_one().await?;
-        }
-        let chunk = Arc::new(match std::mem::replace(&mut self.room, Room::Buffer(BytesMut::new())) {
-            Room::Buffer(buffer) => Plain::Bytes(buffer.freeze()),
-            Room::Slab(slab, filled) => Plain::Slab(slab, filled),
-        });
-        let mut digested = vec![self.sums.feed(chunk.clone())];
-        digested.extend(self.md5.as_mut().map(|lane| lane.feed(chunk.clone())));
+        self.digest(&bytes);
+        self.make_way().await?;
         let (trust, key, aad) = (self.permit.trust.clone(), self.permit.key.clone(), self.permit.space.id.0.into_bytes());
-        // a task, so that all this goes on while the next bytes arrive
+        self.write(seal_and_put(trust, key, aad, bytes));
+        Ok(())
+    }
+
+    fn open_slab(&mut self) -> Result<()> {
+        let inner = self.permit.trust.inner();
+        let Some(slab) = inner.place()?.slab() else { return Ok(()) };
+        let id = ChunkId(crypto::random_array(&*inner.chance));
+        let sealer = FrameSealer::new(&self.permit.key, id.0, self.permit.space.id.0.as_bytes());
+        self.room = Room::Slab(Filling { slab, id, sealer, plain_bytes: 0 });
+        Ok(())
+    }
+
+    /// Puts bytes, as many as fit the slab, to where they will be sealed, and seals what frames they fill.
+    fn fill(&mut self, mut bytes: &[u8]) -> Result<()> {
+        let Room::Slab(filling) = &mut self.room else { return Err(Error::internal("there is no slab to fill")) };
+        while !bytes.is_empty() {
+            let (mut at, mut filled) = filling.open_frame();
+            if filled == FRAME_BYTES {
+                seal_open_frame(filling, &mut self.sha256, &mut self.crc64, false)?;
+                (at, filled) = (at + SEALED_FRAME_BYTES, 0);
+            }
+            let (now, rest) = bytes.split_at(bytes.len().min(FRAME_BYTES - filled));
+            filling.slab.content_mut()[at + filled..][..now.len()].copy_from_slice(now);
+            filling.plain_bytes += now.len();
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Seals the last frame and sends the slab to the disk.
+    async fn write_slab(&mut self) -> Result<()> {
+        let Room::Slab(mut filling) = std::mem::replace(&mut self.room, Room::Buffer(BytesMut::new())) else { return Ok(()) };
+        seal_open_frame(&mut filling, &mut self.sha256, &mut self.crc64, true)?;
+        self.make_way().await?;
+        let trust = self.permit.trust.clone();
+        self.write(async move {
+            let (stored_bytes, plain_bytes) = (filling.stored_bytes(), filling.plain_bytes as u64);
+            let at = trust.inner().place()?.put_slab(filling.id, filling.slab, stored_bytes).await?;
+            Ok(Piece::Chunk { id: filling.id, at, plain_bytes })
+        });
+        // a chunk after the first needs no buffer before its slab
+        self.open_slab()
+    }
+
+    fn digest(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.crc64.update(bytes);
+    }
+
+    /// A task, so that it goes on while the next bytes arrive.
+    fn write(&mut self, writing: impl Future<Output = Result<Piece>> + Send + 'static) {
+        let aside = self.aside.clone();
         let task = tokio::spawn(async move {
-            for digest in digested {
-                digest.await.map_err(|_| Error::internal("a digest was lost on its way"))?;
-            }
-            let chunk = Arc::into_inner(chunk).ok_or_else(|| Error::internal("a chunk is still being digested"))?;
-            match chunk {
-                Plain::Bytes(bytes) => seal_and_put(trust, key, aad, bytes).await,
-                Plain::Slab(slab, filled) => seal_slab_and_put(trust, key, aad, slab, filled).await,
-            }
+            let piece = writing.await?;
+            aside.note(&piece);
+            Ok(piece)
         });
         self.writing.push_back(Box::pin(async move { task.await.map_err(Error::internal)? }));
+    }
+
+    async fn make_way(&mut self) -> Result<()> {
+        while self.writing.len() >= BEHIND_MAX {
+            self.wait_for_one().await?;
+        }
         Ok(())
     }
 
@@ -217,60 +247,136 @@ impl<'p> Intake<'p> {
     }
 
     pub(crate) async fn finish(mut self) -> Result<Staged> {
+        let mut md5 = None;
         match &mut self.room {
-            // all of it: small enough to be dealt with here
-            Room::Buffer(buffer) if buffer.len() as u64 == self.length => {
+            Room::Slab(filling) if filling.plain_bytes > 0 => self.write_slab().await?,
+            Room::Slab(_) => {}
+            Room::Buffer(buffer) => {
                 let bytes = std::mem::take(buffer).freeze();
-                self.sums.feed_here(&bytes);
-                if let Some(lane) = &mut self.md5 {
-                    lane.feed_here(&bytes);
+                self.digest(&bytes);
+                match &mut self.md5 {
+                    // all of it: small enough to be dealt with here
+                    Some(_) if bytes.len() as u64 == self.length => (md5, self.md5) = (Some(crypto::md5(&bytes)), None),
+                    Some(lane) => lane.feed(bytes.clone()).await?,
+                    None => {}
                 }
-                if !bytes.is_empty() {
-                    self.pieces.push(match bytes.len() <= INLINE_BYTES_MAX {
-                        true => Piece::Inline(bytes),
-                        false => {
-                            let (trust, key) = (self.permit.trust.clone(), self.permit.key.clone());
-                            seal_and_put(trust, key, self.permit.space.id.0.into_bytes(), bytes).await?
-                        }
-                    });
+                while !self.writing.is_empty() {
+                    self.wait_for_one().await?;
+                }
+                if self.length <= INLINE_BYTES_MAX as u64 {
+                    self.pieces.extend((!bytes.is_empty()).then_some(Piece::Inline(bytes)));
+                } else if !bytes.is_empty() {
+                    let (trust, key, aad) = (self.permit.trust.clone(), self.permit.key.clone(), self.permit.space.id.0.into_bytes());
+                    let piece = seal_and_put(trust, key, aad, bytes).await?;
+                    self.aside.note(&piece);
+                    self.pieces.push(piece);
                 }
             }
-            room if !room.is_empty() => self.write_chunk().await?,
-            _ => {}
         }
         while !self.writing.is_empty() {
             self.wait_for_one().await?;
         }
         let mut made: Vec<Piece> = self.pieces.iter().filter(|p| matches!(p, Piece::Chunk { .. })).cloned().collect();
+        let written = made.len();
         let body = self.permit.layout(self.pieces, &mut made).await?;
-        let Sums { sha256, crc64 } = self.sums.end().await?;
-        let md5 = match self.md5 {
-            Some(lane) => Some(lane.end().await?.finish()),
-            None => None,
-        };
-        Ok(Staged { content: Content { length: self.length, body }, sha256: sha256.finish(), md5, crc64: crc64.finish(), made })
+        made[written..].iter().for_each(|index| self.aside.note(index));
+        if let Some(lane) = self.md5 {
+            md5 = Some(lane.finish().await?);
+        }
+        let (sha256, crc64) = (self.sha256.finish(), self.crc64.finish());
+        Ok(Staged { content: Content { length: self.length, body }, sha256, md5, crc64, made, aside: self.aside })
     }
 }
 
-/// Copies from `part` into the slab, each byte to where it will be sealed, until one of them is at its end.
-fn fill(slab: &mut Slab, filled: &mut usize, part: &mut Bytes) {
-    while !part.is_empty() && *filled < CHUNK_PLAIN_BYTES {
-        let in_frame = FRAME_BYTES - *filled % FRAME_BYTES;
-        let bytes = part.split_to(part.len().min(in_frame));
-        let at = crypto::stored_at(*filled as u64) as usize;
-        slab.content_mut()[at..at + bytes.len()].copy_from_slice(&bytes);
-        *filled += bytes.len();
+/// Digests the open frame, then seals it where it lies.
+fn seal_open_frame(filling: &mut Filling, sha256: &mut Sha256, crc64: &mut Crc64Nvme, last: bool) -> Result<()> {
+    let (at, plain_bytes) = filling.open_frame();
+    let (frame, behind) = filling.slab.content_mut()[at..].split_at_mut(plain_bytes);
+    sha256.update(frame);
+    crc64.update(frame);
+    let tag = filling.sealer.seal_frame_detached(frame, last)?;
+    behind[..tag.len()].copy_from_slice(&tag);
+    Ok(())
+}
+
+/// Bytes that wait for their MD5; a body that comes faster waits.
+const LANE_BYTES_MAX: usize = 4 << 20;
+
+/// An MD5 on a thread of its own, which it has only while there is something to digest.
+#[derive(Default)]
+struct Md5Lane(Arc<Lane>);
+
+#[derive(Default)]
+struct Lane {
+    state: Mutex<LaneState>,
+    moved: Notify,
+}
+
+#[derive(Default)]
+struct LaneState {
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: usize,
+    /// A thread is at it.
+    runs: bool,
+    /// Not there while a thread has it.
+    digest: Option<Md5>,
+}
+
+impl Lane {
+    fn lock(&self) -> MutexGuard<'_, LaneState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut digest = self.lock().digest.take().unwrap_or_default();
+        loop {
+            let parts = {
+                let mut state = self.lock();
+                if state.waiting.is_empty() {
+                    (state.runs, state.digest) = (false, Some(digest));
+                    break;
+                }
+                std::mem::take(&mut state.waiting)
+            };
+            for part in parts {
+                digest.update(&part);
+                self.lock().waiting_bytes -= part.len();
+                self.moved.notify_one();
+            }
+        }
+        self.moved.notify_one();
     }
 }
 
-async fn seal_slab_and_put(trust: Trust, key: SealKey, aad: [u8; 16], mut slab: Slab, plain_bytes: usize) -> Result<Piece> {
-    let id = ChunkId(crypto::random_array(&*trust.inner().chance));
-    let stored_bytes = crypto::sealed_chunk_bytes(plain_bytes as u64) as usize;
-    let sealing = tokio::task::spawn_blocking(move || {
-        crypto::seal_chunk_in_place(&key, id.0, &aad, &mut slab.content_mut()[..stored_bytes])?;
-        Ok::<_, Error>(slab)
-    });
-    let slab = sealing.await.map_err(Error::internal)??;
-    let at = trust.inner().place()?.put_slab(id, slab, stored_bytes).await?;
-    Ok(Piece::Chunk { id, at, plain_bytes: plain_bytes as u64 })
+impl Md5Lane {
+    async fn feed(&mut self, part: Bytes) -> Result<()> {
+        loop {
+            let moved = self.0.moved.notified();
+            if self.0.lock().waiting_bytes < LANE_BYTES_MAX {
+                break;
+            }
+            moved.await;
+        }
+        let mut state = self.0.lock();
+        state.waiting_bytes += part.len();
+        state.waiting.push_back(part);
+        if !std::mem::replace(&mut state.runs, true) {
+            let lane = self.0.clone();
+            tokio::task::spawn_blocking(move || lane.run());
+        }
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<[u8; 16]> {
+        loop {
+            let moved = self.0.moved.notified();
+            {
+                let mut state = self.0.lock();
+                if !state.runs {
+                    return Ok(state.digest.take().unwrap_or_default().finish());
+                }
+            }
+            moved.await;
+        }
+    }
 }
