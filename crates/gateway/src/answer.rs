@@ -2,12 +2,13 @@
 
 use crate::Inner;
 use crate::edge::ResponseBody;
+use crate::linger::Lingering;
 use crate::places::Turn;
 use crate::route::{Route, route};
 use base::{Error, Kind, RequestId, Result};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, BodyStream, Full};
 use service::{Body, Call, Handler, Head, Neighbours, Params, Query, Reply, Service};
 use std::net::IpAddr;
@@ -89,7 +90,9 @@ where
         origin,
     };
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()).or(body.size_hint().exact());
-    (head, Body::new(length, incoming(body, inner.limits.idle_s)))
+    // a stream of HTTP/2 is ended alone, and who asks before it sends (100-continue) is told no
+    let lingers = parts.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) && !body.is_end_stream();
+    (head, Body::new(length, incoming(body, lingers, inner.limits.idle_s)))
 }
 
 /// `LocalHost:8443` → `localhost`; `[::1]:8443` → `::1`.
@@ -107,12 +110,12 @@ const BODY_BYTES_A_SECOND: u64 = 1_024;
 
 /// The body as it comes, each part within the idle time, and all of it at no less than a slow line's rate. Only waiting
 /// for the client counts: it is not to blame for a slow disk.
-fn incoming<B>(body: B, idle_s: u64) -> trust::ByteStream
+fn incoming<B>(body: B, lingers: bool, idle_s: u64) -> trust::ByteStream
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let frames = Box::pin(BodyStream::new(body));
+    let frames = Lingering::new(BodyStream::new(body), lingers);
     let (idle, begin) = (Duration::from_secs(idle_s), (Duration::ZERO, 0u64));
     Box::pin(futures::stream::unfold(Some((frames, begin)), move |state| async move {
         let (mut frames, (mut waited, mut bytes)) = state?;
@@ -120,7 +123,10 @@ where
             let asked = tokio::time::Instant::now();
             let late = || Error::new(Kind::Cancelled, "RequestTimeout", "The body came too slowly, or not at all.");
             match tokio::time::timeout(idle, frames.next()).await {
-                Err(_) => return Some((Err(late()), None)),
+                Err(_) => {
+                    frames.leave();
+                    return Some((Err(late()), None));
+                }
                 Ok(None) => return None,
                 Ok(Some(Err(cause))) => {
                     return Some((Err(Error::new(Kind::Cancelled, "IncompleteBody", "The body broke off.").because(cause)), None));
@@ -131,6 +137,7 @@ where
                         waited += asked.elapsed();
                         if waited >= idle {
                             if bytes < waited.as_secs() * BODY_BYTES_A_SECOND {
+                                frames.leave();
                                 return Some((Err(late()), None));
                             }
                             (waited, bytes) = begin;
@@ -348,7 +355,7 @@ mod tests {
             let length = if head == 0 { bytes } else { head };
             Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![0; length]))), 0))
         });
-        incoming(StreamBody::new(parts), 60)
+        incoming(StreamBody::new(parts), false, 60)
     }
     fn every(seconds: u64, bytes: usize) -> trust::ByteStream {
         after(0, seconds, bytes)

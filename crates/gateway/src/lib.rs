@@ -13,6 +13,7 @@ mod answer;
 mod connection;
 pub mod dns;
 mod edge;
+mod linger;
 mod names;
 mod places;
 mod route;
