@@ -113,10 +113,14 @@ async fn accept(gateway: Gateway, listener: TcpListener, tls: Option<Tls>, stop:
     }
 }
 
-async fn serve(gateway: Gateway, stream: TcpStream, peer: SocketAddr, tls: Option<Tls>, place: Place, stop: watch::Receiver<bool>) {
+async fn serve(gateway: Gateway, stream: TcpStream, peer: SocketAddr, tls: Option<Tls>, place: Place, mut stop: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return converse(gateway, stream, peer, place, stop).await };
-    let handshake = tokio::time::timeout(Duration::from_secs(gateway.0.limits.handshake_s), tls.0.accept(stream)).await;
+    let handshake = tokio::select! {
+        // nothing was asked yet: a stop does not wait for it
+        () = connection::stopped(&mut stop) => return,
+        handshake = tokio::time::timeout(Duration::from_secs(gateway.0.limits.handshake_s), tls.0.accept(stream)) => handshake,
+    };
     match handshake {
         Ok(Ok(stream)) => converse(gateway, stream, peer, place, stop).await,
         _ => gateway.0.trust.stranger("edge", "HandshakeFailed", Some(peer.ip())),

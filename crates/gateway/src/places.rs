@@ -92,12 +92,10 @@ impl Places {
         let place = self.places.clone().try_acquire_owned().map_err(|_| Full::Region)?;
         let share = share.unwrap_or_else(|| {
             let turns = share_of(limits.requests_max);
-            let share = Share {
-                places: AtomicUsize::new(0),
-                turns: Arc::new(Semaphore::new(turns)),
-                waiting: AtomicUsize::new(0),
-                waiting_max: turns,
-            };
+            // who waits may have sent a part of its body already, which lies in memory
+            let waiting_max = (turns / 4).max(1);
+            let share =
+                Share { places: AtomicUsize::new(0), turns: Arc::new(Semaphore::new(turns)), waiting: AtomicUsize::new(0), waiting_max };
             let share = Arc::new(share);
             peers.insert(peer, share.clone());
             share
@@ -220,16 +218,16 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_takes_its_share_of_turns_waits_a_while_and_is_refused_beyond() {
-        let places = places(16, 16);
+        let places = places(16, 32);
         let (greedy, modest) = (
             places.take(ip("192.0.2.1")).unwrap_or_else(|e| panic!("{e:?}")),
             places.take(ip("192.0.2.2")).unwrap_or_else(|e| panic!("{e:?}")),
         );
         let mut turns = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..8 {
             turns.push(greedy.turn().now_or_never().unwrap().unwrap());
         }
-        let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(greedy.turn())).collect();
+        let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(greedy.turn())).collect();
         for turn in &mut waiting {
             assert!(turn.as_mut().now_or_never().is_none());
         }
