@@ -144,7 +144,7 @@ async fn ask_over(mut stream: UnixStream, verb: &Verb) -> Result<Vec<u8>> {
 async fn ask_here(folder: &Folder, verb: Verb) -> Result<Vec<u8>> {
     let lock = folder.lock()?;
     let settings = Settings::read(folder)?.context("region.toml")?;
-    if !folder.path("store").exists() && settings.engine == "fjall" {
+    if !folder.is_made() {
         bail!(phrase!("The region was never started. Type 'bleu up'.", "La région n’a jamais été démarrée. Tapez « bleu up »."));
     }
     let with_witness = folder.path("witness").exists();

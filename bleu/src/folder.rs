@@ -22,6 +22,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The largest small file that we read whole.
+const ROOT_KEY: &str = "keys/root.key";
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// An absolute path to a region's folder.
@@ -92,9 +93,14 @@ impl Folder {
         })
     }
 
-    /// The root key, made at the first start.
-    pub fn root_key(&self, chance: &dyn base::Chance) -> Result<Secret<32>> {
-        let path = self.path("keys/root.key");
+    /// Whether a region was made here: before that, nothing of it is fixed.
+    pub fn is_made(&self) -> bool {
+        self.path(ROOT_KEY).exists()
+    }
+
+    /// The root key, made at the first start. `has_rows`: there is a store already, which some root key opens.
+    pub fn root_key(&self, chance: &dyn base::Chance, has_rows: bool) -> Result<Secret<32>> {
+        let path = self.path(ROOT_KEY);
         if let Some(text) = read_small(&path)? {
             let bytes = hex::decode(text.trim()).ok().filter(|b| b.len() == 32);
             let bytes = bytes.with_context(|| {
@@ -106,11 +112,11 @@ impl Folder {
             })?;
             return Ok(Secret::from_slice(&bytes)?);
         }
-        if self.path("store").exists() {
+        if has_rows {
             let shown = path.display();
             bail!(phrase!(
-                "The root key '{shown}' is missing. Restore it from its copy: without it nothing in the region can be opened.",
-                "La clé racine « {shown} » manque. Restaurez-la depuis sa copie : sans elle, rien de la région ne peut être ouvert."
+                "There is a region's store, and its root key '{shown}' is missing. Restore it from its copy: without it nothing in the region can be opened. If the store is another region's database, give this region one of its own with --engine.",
+                "Il y a là le stockage d’une région, et sa clé racine « {shown} » manque. Restaurez-la depuis sa copie : sans elle, rien de la région ne peut être ouvert. Si le stockage est la base d’une autre région, donnez-en une propre à celle-ci avec --engine."
             ));
         }
         let key = Secret::<32>::random(chance);
@@ -223,15 +229,16 @@ mod tests {
     fn the_root_key_is_for_its_owner_and_never_made_twice() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::create(temporary.path()).unwrap();
-        let key = folder.root_key(&base::OsChance).unwrap();
-        assert!(folder.root_key(&base::OsChance).unwrap() == key);
+        assert!(!folder.is_made());
+        let key = folder.root_key(&base::OsChance, false).unwrap();
+        assert!(folder.is_made());
+        assert!(folder.root_key(&base::OsChance, true).unwrap() == key);
         let path = folder.path("keys/root.key");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         std::fs::write(&path, "short\n").unwrap();
-        assert!(folder.root_key(&base::OsChance).is_err());
+        assert!(folder.root_key(&base::OsChance, true).is_err());
         std::fs::remove_file(&path).unwrap();
-        std::fs::create_dir(folder.path("store")).unwrap();
-        assert!(folder.root_key(&base::OsChance).is_err(), "a new key would open nothing");
+        assert!(folder.root_key(&base::OsChance, true).is_err(), "a new key would open nothing");
     }
 
     #[test]

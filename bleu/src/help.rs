@@ -60,8 +60,8 @@ const FRENCH: &[(&str, &str)] = &[
     ("The region's name, at its first start; francecentral if not said", "Le nom de la région, au premier démarrage ; sinon francecentral"),
     ("The region's sites, at its first start", "Les sites de la région, au premier démarrage"),
     (
-        "Where rows are kept, at the first start: fjall, redb or postgres://…",
-        "Où sont gardées les lignes, au premier démarrage : fjall, redb ou postgres://…",
+        "Where rows are kept, at the first start: fjall, redb or postgres://USER@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE",
+        "Où sont gardées les lignes, au premier démarrage : fjall, redb ou postgres://UTILISATEUR@HÔTE/BASE?sslmode=verify-full&sslrootcert=FICHIER",
     ),
     ("Answer name queries for the region's domain here", "Répondre ici aux requêtes de noms pour le domaine de la région"),
     ("Start no local witness", "Ne pas démarrer de témoin local"),

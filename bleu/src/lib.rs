@@ -160,7 +160,7 @@ struct Up {
     /// The region's sites, at its first start
     #[arg(long, value_name = "NAME", num_args = 1..)]
     site: Vec<String>,
-    /// Where rows are kept, at the first start: fjall, redb or postgres://…
+    /// Where rows are kept, at the first start: fjall, redb or postgres://USER@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE
     #[arg(long, value_name = "ENGINE")]
     engine: Option<String>,
     /// Answer name queries for the region's domain here
@@ -186,8 +186,8 @@ enum Record {
         #[command(flatten)]
         data: Data,
         /// The tenant whose entries are opened; the first one if not said
-        #[arg(long, value_name = "GUID")]
-        tenant: Option<TenantId>,
+        #[arg(long, value_name = "DOMAIN|GUID")]
+        tenant: Option<String>,
         /// From this index on
         #[arg(long)]
         from: Option<u64>,
@@ -210,8 +210,8 @@ enum Record {
         #[command(flatten)]
         data: Data,
         /// The tenant; the first one if not said
-        #[arg(long, value_name = "GUID")]
-        tenant: Option<TenantId>,
+        #[arg(long, value_name = "DOMAIN|GUID")]
+        tenant: Option<String>,
         /// Where it is written
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -221,8 +221,8 @@ enum Record {
         #[command(flatten)]
         data: Data,
         /// The tenant; the first one if not said
-        #[arg(long, value_name = "GUID")]
-        tenant: Option<TenantId>,
+        #[arg(long, value_name = "DOMAIN|GUID")]
+        tenant: Option<String>,
         /// Where they are written; printed if not said
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -270,7 +270,7 @@ fn quiet_logs() {
         .with_default_directive(tracing::Level::WARN.into())
         .with_env_var("BLEU_LOG")
         .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal()).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| ui::Beside).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 fn run(command: Command) -> Result<ExitCode> {
@@ -313,11 +313,11 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Status { data, json } => return status::run(&data.data, json).await,
         Command::Record(Record::Head { data }) => record_command::head(&data.data).await?,
         Command::Record(Record::Follow { data, tenant, from, once, json }) => {
-            record_command::follow(&data.data, tenant, from, once, json).await?
+            record_command::follow(&data.data, tenant.as_deref(), from, once, json).await?
         }
         Command::Record(Record::Prove { data, entry }) => record_command::prove(&data.data, &entry).await?,
-        Command::Record(Record::Export { data, tenant, out }) => record_command::export(&data.data, tenant, out).await?,
-        Command::Record(Record::Trust { data, tenant, out }) => record_command::trust(&data.data, tenant, out.as_deref()).await?,
+        Command::Record(Record::Export { data, tenant, out }) => record_command::export(&data.data, tenant.as_deref(), out).await?,
+        Command::Record(Record::Trust { data, tenant, out }) => record_command::trust(&data.data, tenant.as_deref(), out.as_deref()).await?,
         Command::Tenant(Tenant::Add { data, name, domain, json }) => tenant::add(&data.data, &name, domain.as_deref(), json).await?,
         Command::Witness { data, listen, log, json, child } => witness::run(&data, listen, &log, json, child).await?,
         Command::Verify { .. } | Command::Completions { .. } => {}

@@ -6,10 +6,12 @@ use crate::settings::{Engine, Settings};
 use crate::{phrase, services, witness};
 use anyhow::{Context, Result};
 use base::{Chance, OsChance, Place, RequestId, SystemClock};
+use crypto::Secret;
 use service::{Neighbours, Urls};
+use std::path::PathBuf;
 use std::sync::Arc;
 use store::disk::RealDisk;
-use store::{Blobs, Kv};
+use store::{Blobs, Store};
 use trust::{Caller, Origin, Running, Trust};
 
 pub struct Region {
@@ -17,6 +19,7 @@ pub struct Region {
     pub settings: Settings,
     pub trust: Trust,
     running: Running,
+    store: Arc<Store>,
     witness: Option<witness::Local>,
     _lock: Lock,
 }
@@ -26,11 +29,9 @@ impl Region {
     /// the local witness, the store.
     pub async fn open(folder: Folder, settings: Settings, lock: Lock, with_witness: bool) -> Result<Region> {
         let chance: Arc<dyn Chance> = Arc::new(OsChance);
-        // before the store: where there is a store and no key, the key was lost
-        let root = folder.root_key(&*chance)?;
         let code = tokio::task::spawn_blocking(code_digest);
         let local = tokio::spawn(start_witness(folder.clone(), with_witness));
-        let kv = open_store(&folder, &settings).await?;
+        let (root, store) = open_store(&folder, &settings, &*chance).await?;
         let sites = open_sites(&folder, settings.places()?).await?;
         let local = local.await??;
         let mut witnesses: Vec<Arc<dyn trust::Witness>> = Vec::new();
@@ -39,10 +40,11 @@ impl Region {
             witnesses.push(Arc::new(witness::Remote::new(&other.url, other.key()?)?));
         }
         let config = trust::Config {
-            kv,
+            kv: store.clone(),
             sites,
             root,
             rules: services::rules(),
+            parts: trust::PARTS.to_vec(),
             clock: Arc::new(SystemClock),
             chance,
             code: code.await??,
@@ -52,13 +54,19 @@ impl Region {
             witnesses,
             token_key: None,
         };
-        let trust = Trust::open(config).await?;
+        let trust = Trust::open(config).await.map_err(|error| does_not_open(error, &settings))?;
         if let Some(local) = &local {
             // before the first checkpoint, which `run` makes
             local.watch(&trust.trust_keys(None)?.log)?;
         }
         let running = trust.run();
-        Ok(Region { folder, settings, trust, running, witness: local, _lock: lock })
+        Ok(Region { folder, settings, trust, running, store, witness: local, _lock: lock })
+    }
+
+    /// Returns once another process has taken over this region's rows, as the next start of a region does where a
+    /// database is shared: nothing that this one does can become durable any more.
+    pub async fn taken_over(&self) {
+        self.store.taken_over().await;
     }
 
     /// Writes what waits and lets the region go. The witness goes last: it cosigns the last checkpoint.
@@ -80,6 +88,17 @@ impl Region {
         };
         Neighbours::new(self.trust.clone(), Caller::Region { part }, origin, urls.clone())
     }
+}
+
+/// A database may be another region's, which a folder of one's own can't be.
+fn does_not_open(error: base::Error, settings: &Settings) -> anyhow::Error {
+    if !matches!(Engine::parse(&settings.engine), Ok(Engine::Postgres(_))) {
+        return error.into();
+    }
+    anyhow::Error::new(error).context(phrase!(
+        "The region does not open in its database. If another region lives there, give this one a database of its own.",
+        "La région ne s’ouvre pas dans sa base de données. Si une autre région y vit, donnez-lui une base propre."
+    ))
 }
 
 async fn start_witness(folder: Folder, with_witness: bool) -> Result<Option<witness::Local>> {
@@ -104,13 +123,22 @@ fn code_digest() -> Result<[u8; 32]> {
     }
 }
 
-async fn open_store(folder: &Folder, settings: &Settings) -> Result<Arc<dyn Kv>> {
+/// The key that opens the region, and the rows that it opens.
+async fn open_store(folder: &Folder, settings: &Settings, chance: &dyn Chance) -> Result<(Secret<32>, Arc<Store>)> {
     let path = folder.path("store");
-    match Engine::parse(&settings.engine)? {
-        Engine::Fjall => Ok(tokio::task::spawn_blocking(move || store::open_fjall(path)).await??),
-        Engine::Redb => Ok(tokio::task::spawn_blocking(move || store::open_redb(path)).await??),
-        Engine::Postgres(url) => Ok(store::open_postgres(&url).await?),
-    }
+    let open: fn(PathBuf) -> base::Result<Arc<Store>> = match Engine::parse(&settings.engine)? {
+        Engine::Fjall => |path| store::open_fjall(path),
+        Engine::Redb => |path| store::open_redb(path),
+        Engine::Postgres(url) => {
+            // the database first: only it knows whether a region is there already. Looking takes nothing over
+            let store = store::open_postgres(&url).await?;
+            let is_there = Trust::lives_in(&*store).await?;
+            return Ok((folder.root_key(chance, is_there)?, store));
+        }
+    };
+    // the key first: where there is a store and no key, the key was lost
+    let root = folder.root_key(chance, path.exists())?;
+    Ok((root, tokio::task::spawn_blocking(move || open(path)).await??))
 }
 
 async fn open_sites(folder: &Folder, places: Vec<Place>) -> Result<Vec<(Place, Arc<dyn Blobs>)>> {

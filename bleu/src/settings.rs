@@ -107,21 +107,34 @@ impl Settings {
 
     /// What a folder says, or the first settings of a new region. Error: what is asked is not what the region is.
     pub fn read_or_make(folder: &Folder, asked: &Asked) -> Result<Settings> {
-        if let Some(settings) = Settings::read(folder)? {
-            settings.agree(asked)?;
-            return Ok(settings);
-        }
-        let names = if asked.sites.is_empty() { vec![SITE.to_owned()] } else { asked.sites.clone() };
-        let settings = Settings {
-            domain: asked.domain.clone().unwrap_or_else(|| DOMAIN.into()).to_ascii_lowercase(),
-            location: asked.location.clone().unwrap_or_else(|| LOCATION.into()),
-            listen: LISTEN.parse().context("the default address")?,
-            engine: asked.engine.clone().unwrap_or_else(|| "fjall".into()),
-            sites: names.into_iter().map(declared).collect(),
-            witnesses: Vec::new(),
-            limits: None,
+        let mut settings = match Settings::read(folder)? {
+            Some(settings) if folder.is_made() || settings.agree(asked).is_ok() => {
+                settings.agree(asked)?;
+                return Ok(settings);
+            }
+            // written beforehand, or by a start that made nothing: whoever asks again may ask for something else
+            Some(settings) => settings,
+            None => Settings {
+                domain: DOMAIN.into(),
+                location: LOCATION.into(),
+                listen: LISTEN.parse().context("the default address")?,
+                engine: "fjall".into(),
+                sites: vec![declared(SITE.to_owned())],
+                witnesses: Vec::new(),
+                limits: None,
+            },
         };
+        let take = |to: &mut String, asked: &Option<String>| asked.iter().for_each(|a| to.clone_from(a));
+        take(&mut settings.domain, &asked.domain.as_ref().map(|d| d.to_ascii_lowercase()));
+        take(&mut settings.location, &asked.location);
+        take(&mut settings.engine, &asked.engine);
+        if !asked.sites.is_empty() {
+            settings.sites = asked.sites.iter().cloned().map(declared).collect();
+        }
         settings.check()?;
+        if let Engine::Postgres(url) = Engine::parse(&settings.engine)? {
+            store::check_postgres(&url)?;
+        }
         let text = format!("{HEAD}{}", toml::to_string(&settings)?);
         write_public(&folder.path("region.toml"), text.as_bytes())?;
         Ok(settings)
@@ -249,8 +262,8 @@ impl Engine {
                 let has_password = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || url.contains("password=");
                 if has_password {
                     bail!(phrase!(
-                        "A database password does not belong into region.toml or the command line. Use a Unix socket, or a network that the database trusts.",
-                        "Un mot de passe de base de données n’a pas sa place dans region.toml ni sur la ligne de commande. Utilisez un socket Unix, ou un réseau auquel la base fait confiance."
+                        "A database password does not belong into region.toml or the command line. Use a Unix socket, or a certificate (sslcert and sslkey in the URL).",
+                        "Un mot de passe de base de données n’a pas sa place dans region.toml ni sur la ligne de commande. Utilisez un socket Unix, ou un certificat (sslcert et sslkey dans l’URL)."
                     ));
                 }
                 Ok(Engine::Postgres(url.to_owned()))
@@ -279,6 +292,12 @@ mod tests {
         let first = Settings::read_or_make(&folder, &Asked::default()).unwrap();
         assert_eq!((first.domain.as_str(), first.location.as_str(), first.engine.as_str()), ("bleu.localhost", "francecentral", "fjall"));
         assert_eq!(Settings::read_or_make(&folder, &Asked::default()).unwrap(), first);
+        // a start that came no further fixed nothing
+        let other = Asked { engine: Some("redb".into()), ..Asked::default() };
+        assert_eq!(Settings::read_or_make(&folder, &other).unwrap(), Settings { engine: "redb".into(), ..first.clone() });
+        let back = Asked { engine: Some("fjall".into()), ..Asked::default() };
+        assert_eq!(Settings::read_or_make(&folder, &back).unwrap(), first);
+        folder.root_key(&base::OsChance, false).unwrap();
         let same = Asked { domain: Some("Bleu.localhost".into()), ..Asked::default() };
         assert!(Settings::read_or_make(&folder, &same).is_ok());
         for other in [
@@ -299,6 +318,8 @@ mod tests {
             Asked { location: Some("france-central".into()), ..Asked::default() },
             Asked { engine: Some("sqlite".into()), ..Asked::default() },
             Asked { engine: Some("postgres://u:secret@h/db".into()), ..Asked::default() },
+            Asked { engine: Some("postgres://u@database.example/db".into()), ..Asked::default() },
+            Asked { engine: Some("postgres://u@database.example/db?sslmode=prefer".into()), ..Asked::default() },
             Asked { sites: vec!["Paris".into()], ..Asked::default() },
             Asked { sites: vec!["a".into(), "a".into()], ..Asked::default() },
         ] {

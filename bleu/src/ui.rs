@@ -1,8 +1,14 @@
 //! Everything that is written for a person: answers on the standard output, messages and progress on the standard error.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
+use std::sync::LazyLock;
 use std::time::Duration;
+
+/// All bars of this process: they share the terminal's last lines, and whatever is written steps before them.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+/// What is received sooner than it could be shown has no bar.
+const BAR_BYTES_MIN: u64 = 4 << 20;
 
 /// A line of the answer. A reader that has gone away (`| head`) is no error of ours.
 pub fn line(text: impl AsRef<str>) {
@@ -11,13 +17,27 @@ pub fn line(text: impl AsRef<str>) {
 
 /// The answer as it is.
 pub fn bytes(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(bytes).and_then(|()| out.flush());
+    BARS.suspend(|| {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    });
 }
 
 /// A message beside the answer.
 pub fn note(text: impl AsRef<str>) {
-    let _ = writeln!(std::io::stderr(), "{}", text.as_ref());
+    let _ = writeln!(Beside, "{}", text.as_ref());
+}
+
+/// The standard error, beside bars: for messages and for the log.
+pub struct Beside;
+
+impl Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        BARS.suspend(|| std::io::stderr().write(bytes))
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }
 
 /// What went wrong and what to do, with what lies behind it.
@@ -52,16 +72,17 @@ pub fn waiting(what: String) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new_spinner().with_message(what);
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = BARS.add(ProgressBar::new_spinner().with_message(what).with_style(style));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }
 
-/// The progress of so many bytes.
+/// The progress of so many bytes; nothing where they are few.
 pub fn bytes_done(what: String, total: u64) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !std::io::stderr().is_terminal() || total < BAR_BYTES_MIN {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}").unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(total).with_message(what).with_style(style)
+    BARS.add(ProgressBar::new(total).with_message(what).with_style(style))
 }

@@ -137,9 +137,13 @@ async fn serve(
     let announced = ready(&region.folder, &urls, &client, names.as_ref().map(|d| d.addr))
         .and_then(|ready| announce(&region.folder, options, &ready).map(|()| ready));
     waiting.finish_and_clear();
+    let mut taken_over = false;
     if let Ok(ready) = &announced {
         tell(options, ready, administrator.as_deref(), began.elapsed());
-        stop.await;
+        tokio::select! {
+            () = stop => {}
+            () = region.taken_over() => taken_over = true,
+        }
         ui::note(text::say("Stopping: requests under way are finished.", "Arrêt : les requêtes en cours sont terminées."));
     }
     let mut stopping = tokio::task::JoinSet::new();
@@ -154,6 +158,12 @@ async fn serve(
     }
     if let Some(path) = &options.ready_file {
         let _ = std::fs::remove_file(path);
+    }
+    if taken_over {
+        anyhow::bail!(phrase!(
+            "Another process has taken over this region's database, so this one ends. What it acknowledged is there; one region, one process.",
+            "Un autre processus a pris en charge la base de cette région : celui-ci s’arrête. Ce qu’il a confirmé est là ; une région, un processus."
+        ));
     }
     announced.map(drop)
 }

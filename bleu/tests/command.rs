@@ -575,3 +575,59 @@ fn a_witness_cosigns_growth_only_and_remembers() {
     assert_eq!(witness.send("POST", "/add-checkpoint", &vec![b'x'; 65 << 10]).0, 413);
     assert!(Command::new("kill").args(["-TERM", &witness.child.id().to_string()]).status().unwrap().success());
 }
+
+/// What is left on a terminal after everything that was written to it, line by line.
+fn on_screen(written: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let (mut at, mut rest) = (0, written);
+    while let Some(next) = rest.chars().next() {
+        match rest.strip_prefix("\x1b[") {
+            Some(code) => {
+                let end = code.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+                match &code[..=end] {
+                    "2K" => lines[at].clear(),
+                    "1A" => at -= 1,
+                    other => panic!("an unknown code: {other}"),
+                }
+                rest = &code[end + 1..];
+                continue;
+            }
+            None if next == '\n' => {
+                at += 1;
+                lines.resize(lines.len().max(at + 1), String::new());
+            }
+            None if next == '\r' => {}
+            None => lines[at].push(next),
+        }
+        rest = &rest[next.len_utf8()..];
+    }
+    lines.retain(|line| !line.trim().is_empty());
+    lines
+}
+
+#[test]
+fn a_terminal_sees_progress_and_keeps_none_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = path(folder.path(), "data");
+    drop(Region::start(&data, &[]));
+    let program = env!("CARGO_BIN_EXE_bleu");
+    let on_terminal = |arguments: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &format!("{program} {arguments}"), "/dev/null"]).current_dir(folder.path());
+        let output = script.env("LC_ALL", "C.UTF-8").env("TERM", "xterm").stdin(Stdio::null()).output().unwrap();
+        out(&output)
+    };
+    for (arguments, progress, last) in [
+        ("record export --data data --out bundle", "exporting the record", "Written: bundle"),
+        ("record trust --data data --out trust", "", "Written: trust"),
+        ("verify bundle --trust trust", "verifying", "TRUE"),
+        ("verify trust --trust trust", "verifying", "UNREADABLE"),
+        ("up --data fresh --engine postgres://bleu@%2Fno%2Fwhere/bleu", "starting the region", "bleu: The region's database"),
+    ] {
+        let written = on_terminal(arguments);
+        assert!(written.contains(progress), "{arguments}: {written}");
+        let screen = on_screen(&written);
+        assert!(screen[0].starts_with(last), "{arguments}: {screen:?}");
+        assert!(progress.is_empty() || !screen.iter().any(|line| line.contains(progress)), "{arguments}: {screen:?}");
+    }
+}

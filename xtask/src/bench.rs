@@ -56,7 +56,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(bench.status()?.success())
 }
 
-fn target() -> PathBuf {
+/// The growth rows up to a million blobs: part of the soak.
+pub(crate) fn growth() -> Result<bool> {
+    run(&Options { quick: false, long: true, seconds: None, only: vec!["growth".to_owned()], json: None })
+}
+
+pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 

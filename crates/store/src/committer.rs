@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commits waiting for a shard; more wait in their callers.
 pub(crate) const QUEUE_MAX: usize = 1_024;
@@ -45,8 +45,8 @@ pub(crate) enum Request {
     Head(oneshot::Sender<Result<Head, CommitError>>),
 }
 
-/// Serves requests until all senders are gone.
-pub(crate) fn run(engine: Arc<dyn Engine>, shard: Shard, mut requests: mpsc::Receiver<Request>) {
+/// Serves requests until all senders are gone. Sets `taken_over` when a later committer is met.
+pub(crate) fn run(engine: Arc<dyn Engine>, shard: Shard, mut requests: mpsc::Receiver<Request>, taken_over: &watch::Sender<bool>) {
     let mut started = None;
     while let Some(first) = requests.blocking_recv() {
         let committer = match &mut started {
@@ -67,6 +67,9 @@ pub(crate) fn run(engine: Arc<dyn Engine>, shard: Shard, mut requests: mpsc::Rec
         }
         if let Some(why) = committer.stopped.take() {
             tracing::error!(shard = shard.0, why, "the committer stopped");
+            if why == TAKEN_OVER {
+                taken_over.send_replace(true);
+            }
             while let Some(request) = requests.blocking_recv() {
                 refuse(request, &why);
             }

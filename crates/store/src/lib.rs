@@ -41,7 +41,7 @@ pub use kv::{
 pub use disk::{Fault, SimDisk};
 pub use segments::Segments;
 pub use slab::Slab;
-pub use store::{Store, open_fjall, open_memory, open_postgres, open_redb, open_redb_on};
+pub use store::{Store, check_postgres, open_fjall, open_memory, open_postgres, open_redb, open_redb_on};
 
 /// Commits of a shard whose `idem` is remembered.
 pub const IDEM_WINDOW: u64 = 16_384;

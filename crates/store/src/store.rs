@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Opens the store of production in a folder of its own, creating it if absent. Errors: `StoreInUse` (kind
 /// Unavailable) while another process has it open; Internal.
@@ -45,10 +45,17 @@ pub async fn open_postgres(connect: &str) -> Result<Arc<Store>> {
     Ok(Store::new(Arc::new(Postgres::open(connect).await?)))
 }
 
+/// Whether a URL of a database can be used at all: what [`open_postgres`] finds before it connects. Errors as there.
+pub fn check_postgres(connect: &str) -> Result<()> {
+    crate::engine::check_postgres(connect)
+}
+
 /// Every engine behind [`Kv`]. Dropping it finishes the commits that wait; [`Kv::close`] does so and says how it went.
 pub struct Store {
     engine: Arc<dyn Engine>,
     committers: Mutex<Committers>,
+    /// A committer of this store met a later one.
+    taken_over: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -59,13 +66,20 @@ struct Committers {
 
 impl Store {
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Arc<Store> {
-        Arc::new(Store { engine, committers: Mutex::default() })
+        Arc::new(Store { engine, committers: Mutex::default(), taken_over: watch::Sender::new(false) })
     }
 
     /// Another store over the same engine. Its committers fence this one's, shard by shard, as they start: this is how
     /// a new process takes over from one that may still be alive.
     pub fn rival(&self) -> Arc<Store> {
         Store::new(self.engine.clone())
+    }
+
+    /// Returns once another process has taken over a shard that this one wrote. Nothing that it does can become durable
+    /// any more, so it should end.
+    pub async fn taken_over(&self) {
+        // the sender is our own field: it can't be gone while we are here
+        let _ = self.taken_over.subscribe().wait_for(|taken| *taken).await;
     }
 
     /// The committer of a shard, started at its first use.
@@ -78,10 +92,10 @@ impl Store {
             return Ok(sender.clone());
         }
         let (sender, requests) = mpsc::channel(QUEUE_MAX);
-        let engine = self.engine.clone();
+        let (engine, taken_over) = (self.engine.clone(), self.taken_over.clone());
         let thread = std::thread::Builder::new()
             .name(format!("commit-{}", shard.0))
-            .spawn(move || committer::run(engine, shard, requests))
+            .spawn(move || committer::run(engine, shard, requests, &taken_over))
             .map_err(|e| CommitError::Unavailable(e.to_string()))?;
         committers.running.insert(shard, (sender.clone(), thread));
         Ok(sender)

@@ -70,6 +70,11 @@ impl Running {
 }
 
 impl Trust {
+    /// Whether a region was made in this store, whoever's. Only reads: a region that runs there is not disturbed.
+    pub async fn lives_in(kv: &dyn Kv) -> Result<bool> {
+        Ok(kv.get(&layout::key_row("region")).await?.is_some())
+    }
+
     /// Opens the region in a store, or makes it there. Errors (internal): a root that does not open it, damaged rows,
     /// a record whose tiles are not those of its head.
     pub async fn open(config: Config) -> Result<Trust> {

@@ -1,18 +1,14 @@
 //! The real binary: 500 acknowledged PUTs over TLS, SIGKILL at once, restart: all are there and right, the record is
 //! consistent, and the auditor is content.
 
+use crate::load::{bytes_of, killed_under_load};
 use crate::process::{Http, Region, account, bleu, blob};
+use crate::soak;
 use bytes::Bytes;
 use std::sync::Arc;
 
 const PUTS: usize = 500;
 const WRITERS: usize = 16;
-
-fn bytes_of(number: usize) -> Bytes {
-    // some travel inline, some in chunks
-    let length = if number.is_multiple_of(5) { 20_000 } else { 4_096 };
-    (0..length).map(|i| (i * 7 + number * 13) as u8).collect::<Vec<u8>>().into()
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_hundred_acknowledged_puts_outlive_a_kill() {
@@ -57,4 +53,9 @@ async fn five_hundred_acknowledged_puts_outlive_a_kill() {
     std::fs::write(folder.path().join("bundle"), bundle).unwrap();
     let (ok, said) = bleu(folder.path(), &["verify", "bundle", "--trust", "trust"]);
     assert!(!ok && said.contains("NOT TRUE"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_in_the_middle_of_writes_lose_nothing() {
+    killed_under_load(&[], if soak().is_some() { 40 } else { 2 }).await;
 }

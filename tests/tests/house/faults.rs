@@ -1,6 +1,7 @@
 //! A whole region on a simulated disk that fails: torn writes, failed flushes, a full disk, the power cut at any step.
 //! Errors are clear, nothing acknowledged is lost, and the auditor is content with what is there afterwards.
 
+use crate::soak;
 use base::{Location, ObjectId, ResourceId, SeededChance, SiteName, Stored, TenantId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use trust::{Batch, Caller, Content, Fact, Outcome, Permit, Principal, PrincipalK
 
 const TABLE: Table = Table(1);
 const SEEDS: u64 = 120;
+/// Further ones, fresh each time.
+const SOAK_SEEDS: u64 = 1_500;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Thing {
@@ -133,7 +136,7 @@ async fn one(seed: u64) {
 async fn nothing_acknowledged_is_lost_on_a_failing_disk() {
     let seeds: Vec<u64> = match std::env::var("BLEU_SEED").ok().and_then(|s| s.parse().ok()) {
         Some(seed) => vec![seed],
-        None => (0..SEEDS).collect(),
+        None => (0..SEEDS).chain(soak().into_iter().flat_map(|first| first..first + SOAK_SEEDS)).collect(),
     };
     for seed in seeds {
         one(seed).await;

@@ -14,6 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub fn program() -> PathBuf {
+    // the soak brings one that was built to be fast
+    if let Some(path) = std::env::var_os("BLEU_PROGRAM") {
+        return path.into();
+    }
     // target/debug/deps/main-… → target/debug/bleu
     let path = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("bleu");
     assert!(path.exists(), "{} is missing: cargo build -p bleu", path.display());
@@ -95,6 +99,9 @@ pub fn bleu(folder: &Path, arguments: &[&str]) -> (bool, String) {
     let output = Command::new(program()).args(arguments).current_dir(folder).env("LC_ALL", "C").env("HOME", folder).output().unwrap();
     (output.status.success(), format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
 }
+
+/// Status, headers, body.
+pub type Answered = (u16, http::HeaderMap, Bytes);
 
 /// HTTP over TLS, trusting the region's authority alone.
 #[derive(Clone)]
@@ -178,14 +185,27 @@ impl Http {
         tcp.enforce_http(false);
         Http { pool: Pool::builder(TokioExecutor::new()).build(Tls { tcp, config: Arc::new(config) }) }
     }
-    pub async fn call(&self, method: &str, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> (u16, http::HeaderMap, Bytes) {
+    pub async fn call(&self, method: &str, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answered {
+        self.try_call(method, url, headers, body).await.unwrap()
+    }
+    /// The answer with its body still to come.
+    pub async fn open(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> http::Response<hyper::body::Incoming> {
         let mut request = http::Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.pool.request(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+        self.pool.request(request.body(Full::default()).unwrap()).await.unwrap()
+    }
+    /// Error: the connection ended instead.
+    pub async fn try_call(&self, method: &str, url: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Result<Answered, String> {
+        let mut request = http::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.pool.request(request.body(Full::new(body.into())).unwrap()).await.map_err(|e| e.to_string())?;
         let (parts, body) = response.into_parts();
-        (parts.status.as_u16(), parts.headers, body.collect().await.unwrap().to_bytes())
+        let body = body.collect().await.map_err(|e| e.to_string())?;
+        Ok((parts.status.as_u16(), parts.headers, body.to_bytes()))
     }
 }
 
@@ -205,18 +225,37 @@ pub fn signed(method: &str, length: usize, path: &str, key: &[u8], extra: &[(&'s
 }
 
 pub async fn blob(http: &Http, base: &str, method: &str, name: &str, key: &[u8], body: Bytes, query: &str) -> (u16, Bytes) {
-    let path = format!("/acct/{name}");
-    let extra: &[(&'static str, &str)] = if method == "PUT" && query.is_empty() { &[("x-ms-blob-type", "BlockBlob")] } else { &[] };
-    let resource = if query.is_empty() { path.clone() } else { format!("{path}\n{}", query.replace('=', ":")) };
-    let headers = signed(method, body.len(), &resource, key, extra);
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    let url = if query.is_empty() { format!("{base}{path}") } else { format!("{base}{path}?{query}") };
-    let (status, _, body) = http.call(method, &url, &headers, body).await;
-    (status, body)
+    try_blob(http, base, method, name, key, body, query).await.unwrap()
 }
 
-/// An account `acct` with a container `photos`; gives its key.
-pub async fn account(http: &Http, base: &str, folder: &Path, subscription: &str) -> Vec<u8> {
+/// One call of storage, by Shared Key. Error: the connection ended instead of an answer.
+pub async fn try_blob(
+    http: &Http,
+    base: &str,
+    method: &str,
+    name: &str,
+    key: &[u8],
+    body: Bytes,
+    query: &str,
+) -> Result<(u16, Bytes), String> {
+    let (url, headers) = blob_request(base, method, name, key, body.len(), query);
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let (status, _, body) = http.try_call(method, &url, &headers, body).await?;
+    Ok((status, body))
+}
+
+/// URL and signed headers. `query`: in the order of its names, nothing in it encoded.
+pub fn blob_request(base: &str, method: &str, name: &str, key: &[u8], length: usize, query: &str) -> (String, Vec<(&'static str, String)>) {
+    let path = format!("/acct/{name}");
+    let extra: &[(&'static str, &str)] = if method == "PUT" && query.is_empty() { &[("x-ms-blob-type", "BlockBlob")] } else { &[] };
+    let resource = if query.is_empty() { path.clone() } else { format!("{path}\n{}", query.replace('=', ":").replace('&', "\n")) };
+    let headers = signed(method, length, &resource, key, extra);
+    let url = if query.is_empty() { format!("{base}{path}") } else { format!("{base}{path}?{query}") };
+    (url, headers)
+}
+
+/// What signs the first client in: an `Authorization` header.
+pub async fn token(http: &Http, base: &str, folder: &Path) -> String {
     let client: Value = serde_json::from_slice(&std::fs::read(folder.join("data/client.json")).unwrap()).unwrap();
     let text = |name: &str| client[name].as_str().unwrap().to_owned();
     let scope = wire::percent_encode(&format!("{base}/.default"), b"");
@@ -229,7 +268,12 @@ pub async fn account(http: &Http, base: &str, folder: &Path, subscription: &str)
         http.call("POST", &format!("{base}/adfs/oauth2/token/"), &[("content-type", "application/x-www-form-urlencoded")], form).await;
     assert_eq!(status, 200, "{body:?}");
     let token: Value = serde_json::from_slice(&body).unwrap();
-    let bearer = format!("Bearer {}", token["access_token"].as_str().unwrap());
+    format!("Bearer {}", token["access_token"].as_str().unwrap())
+}
+
+/// An account `acct` with a container `photos`; gives its key.
+pub async fn account(http: &Http, base: &str, folder: &Path, subscription: &str) -> Vec<u8> {
+    let bearer = token(http, base, folder).await;
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let group = format!("{base}/subscriptions/{subscription}/resourceGroups/g");
     let (status, ..) = http.call("PUT", &format!("{group}?api-version=2024-11-01"), &headers, r#"{"location":"francecentral"}"#).await;

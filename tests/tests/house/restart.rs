@@ -2,6 +2,7 @@
 //! account is made and a group with an account in it is deleted. Whatever was accepted is done after the next start.
 
 use crate::client::Client;
+use crate::soak;
 use crate::world::{Customer, World, setup};
 use base::SiteName;
 use serde_json::Value;
@@ -12,6 +13,7 @@ use testkit::Answer;
 
 /// Power cuts in a run, spread over the steps that both operations take.
 const CUTS: u64 = 16;
+const SOAK_SEEDS: u64 = 20;
 
 /// One life of the process: its tasks end with it, wherever they are.
 fn life<T>(work: impl Future<Output = T>) -> T {
@@ -113,6 +115,13 @@ async fn follow(client: &Client<'_>, url: &str) -> Answer {
 #[test]
 fn what_was_accepted_is_done_after_a_power_cut_at_any_step() {
     let seed = std::env::var("BLEU_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(50);
+    run(seed);
+    for fresh in soak().into_iter().flat_map(|first| first..first + SOAK_SEEDS) {
+        run(fresh);
+    }
+}
+
+fn run(seed: u64) {
     let disk = SimDisk::new(seed);
     // an unhurried round tells how many steps there are
     let (contoso, fabrikam, subscription, steps) = life(async {

@@ -9,6 +9,7 @@ mod redb;
 pub(crate) use fjall::Fjall;
 pub(crate) use memory::Memory;
 pub(crate) use postgres::Postgres;
+pub(crate) use postgres_way::check as check_postgres;
 pub(crate) use redb::Redb;
 
 use base::{Fut, Result};

@@ -105,6 +105,10 @@ impl Way {
     }
 }
 
+pub(crate) fn check(connect: &str) -> Result<()> {
+    Way::parse(connect).map(drop)
+}
+
 fn invalid(message: &str) -> Error {
     Error::invalid("InvalidConnectionString", message)
 }

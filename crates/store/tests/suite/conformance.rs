@@ -306,6 +306,7 @@ pub fn a_later_committer_fences_the_earlier(world: &dyn World) {
         assert_eq!((taken.epoch, taken.version), (before.epoch + 1, before.version));
         assert!(matches!(commit(&*old, vec![], vec![put("a", "late")]).await, Err(CommitError::Unavailable(_))));
         assert!(matches!(commit(&*old, vec![], vec![put("b", "late")]).await, Err(CommitError::Unavailable(_))), "for good");
+        old.taken_over().await;
         let after = commit(&*new, vec![], vec![put("a", "new"), append("q", "2")]).await.unwrap();
         assert_eq!((after.epoch, after.version, after.appended), (before.epoch + 1, Version(before.version.0 + 1), vec![2]));
         assert_eq!(value(&*new, "a").await.as_deref(), Some("new"));
@@ -493,7 +494,7 @@ fn name(n: u8) -> Vec<u8> {
 pub fn behaves_like_the_model(world: &dyn World) {
     let runtime = runtime();
     let cases = std::sync::atomic::AtomicU16::new(100);
-    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: crate::soaked(24, 1_000), failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |(steps in proptest::collection::vec(step(), 1..30))| {
         // each case in an empty shard of the one store
         let shard = Shard(cases.fetch_add(1, std::sync::atomic::Ordering::Relaxed));

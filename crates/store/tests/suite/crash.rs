@@ -2,7 +2,7 @@
 //! appears, and every failure is an error with a name.
 
 use crate::chunks::{content, id};
-use crate::{SHARD, append, k, random, site};
+use crate::{SHARD, append, first_seed, k, random, site, soaked};
 use base::SeededChance;
 use bytes::Bytes;
 use futures::executor::block_on;
@@ -130,10 +130,12 @@ fn run(seed: u64, faults: &[(u64, Fault)]) -> u64 {
 
 #[test]
 fn the_power_goes_at_each_step() {
-    let steps = run(1, &[]);
-    assert!(steps > 40, "{steps} steps are too few to be the whole story");
-    for step in 1..=steps {
-        run(1, &[(step, Fault::Power)]);
+    for seed in 1..=soaked(1, 20) {
+        let steps = run(seed, &[]);
+        assert!(steps > 40, "{steps} steps are too few to be the whole story");
+        for step in 1..=steps {
+            run(seed, &[(step, Fault::Power)]);
+        }
     }
 }
 
@@ -147,8 +149,9 @@ fn every_step_fails_once() {
 }
 
 #[test]
-fn two_hundred_seeds_of_faults() {
-    for seed in 1_000..1_200 {
+fn seeds_of_faults() {
+    let first = first_seed(1_000);
+    for seed in first..first + soaked(200, 5_000) {
         let chance = SeededChance::new(seed);
         let faults: Vec<(u64, Fault)> = (0..3)
             .map(|_| {

@@ -1,7 +1,7 @@
 //! A process that is killed while it commits. The test runs itself as the process that dies.
 
 use crate::chunks::{content, id};
-use crate::{SHARD, append, k, runtime, site};
+use crate::{SHARD, append, k, runtime, site, soaked};
 use base::Shard;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -57,7 +57,7 @@ async fn fresh(kv: &dyn Kv) -> u64 {
 fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let mut acknowledged: Vec<(String, u64)> = Vec::new();
-    for round in 0..3 {
+    for round in 0..soaked(3, 40) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "killed::child", "--nocapture"])
             .env(FOLDER, folder.path())
@@ -74,7 +74,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
                 acknowledged.push((words.next().unwrap().to_owned(), words.next().unwrap().parse().unwrap()));
                 seen += 1;
             }
-            if seen == 300 + round * 50 {
+            if seen == 300 + round % 3 * 50 {
                 child.kill().unwrap();
                 break;
             }

@@ -44,6 +44,16 @@ pub fn random(chance: &SeededChance, bound: u64) -> u64 {
     u64::from_le_bytes(bytes) % bound
 }
 
+/// The second in the soak (`cargo xtask test --long` sets `BLEU_LONG`), else the first.
+pub fn soaked<T>(everyday: T, soak: T) -> T {
+    if std::env::var_os("BLEU_LONG").is_some() { soak } else { everyday }
+}
+
+/// Where seeds begin: the same each day, fresh ones in the soak.
+pub fn first_seed(everyday: u64) -> u64 {
+    std::env::var("BLEU_LONG").ok().and_then(|first| first.parse().ok()).unwrap_or(everyday)
+}
+
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }

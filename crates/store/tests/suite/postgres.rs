@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::conformance::World;
-use crate::{append, commit, k, put, runtime, value};
+use crate::{append, commit, k, put, runtime, soaked, value};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use store::{Check, CommitError, Kv, Op, Store};
@@ -181,7 +181,7 @@ fn a_database_that_dies_is_found_again_and_nothing_is_lost() {
     let kv = runtime().block_on(store::open_postgres(&cluster.connect("postgres"))).unwrap();
     runtime().block_on(async {
         let mut acknowledged = Vec::new();
-        for round in 0..3 {
+        for round in 0..soaked(3, 30) {
             let before = commit(&*kv, vec![], vec![put(&format!("{round}/before"), "1")]).await.unwrap();
             acknowledged.push(format!("{round}/before"));
             cluster.signal("QUIT");
