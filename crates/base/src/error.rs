@@ -98,13 +98,15 @@ pub struct Error {
     pub message: String,
     /// The parameter at fault, when there is one.
     pub target: Option<String>,
+    /// What Resource Manager's dialect adds as `additionalInfo`: the text of a JSON array. The others leave it out.
+    pub info: Option<Box<str>>,
     /// Never shown to the client.
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     pub fn new(kind: Kind, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Error {
-        Error { kind, code: code.into(), message: message.into(), target: None, cause: None }
+        Error { kind, code: code.into(), message: message.into(), target: None, info: None, cause: None }
     }
 
     /// A defect or a broken engine: the client sees "InternalError", the log sees `cause`.
@@ -114,6 +116,7 @@ impl Error {
             code: "InternalError".into(),
             message: "The region met an internal error. The request can be tried again.".into(),
             target: None,
+            info: None,
             cause: Some(cause.into()),
         }
     }
@@ -129,6 +132,12 @@ impl Error {
     /// Names the parameter at fault.
     pub fn at(mut self, target: impl Into<String>) -> Error {
         self.target = Some(target.into());
+        self
+    }
+
+    /// Adds [`Error::info`].
+    pub fn with_info(mut self, json_array: impl Into<Box<str>>) -> Error {
+        self.info = Some(json_array.into());
         self
     }
 

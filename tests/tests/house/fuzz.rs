@@ -47,6 +47,9 @@ const TARGETS: &[Target] = targets! {
     "arm_filter" arm::fuzz::fuzz_filter;
     "arm_body" arm::fuzz::fuzz_group_body;
     "skip_token" arm::fuzz::fuzz_skip_token;
+    "policy" policy::fuzz::fuzz_policy;
+    "policy_expression" policy::fuzz::fuzz_expression;
+    "role_condition" policy::fuzz::fuzz_condition;
     "graph_body" identity::fuzz::fuzz_graph_body;
     "shared_key" storage::fuzz::fuzz_shared_key;
     "sas" storage::fuzz::fuzz_sas;
