@@ -6,17 +6,29 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use store::{Blobs, ChunkId, Mark, Placed, Swept};
+use tokio::sync::oneshot;
 
 /// A chunk store that forgets everything with the process.
 #[derive(Debug)]
 pub struct MemoryBlobs {
     site: SiteName,
     chunks: Mutex<HashMap<u64, (ChunkId, Bytes)>>,
+    held: Mutex<Option<Held>>,
 }
+
+/// Told when a put arrives; heard when it may go on.
+type Held = (oneshot::Sender<()>, oneshot::Receiver<()>);
 
 impl MemoryBlobs {
     pub fn new(site: SiteName) -> MemoryBlobs {
-        MemoryBlobs { site, chunks: Mutex::default() }
+        MemoryBlobs { site, chunks: Mutex::default(), held: Mutex::default() }
+    }
+    /// The next put waits: the first half tells that it has come, the second lets it go on.
+    pub fn hold_next(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let (told, has_come) = oneshot::channel();
+        let (go_on, heard) = oneshot::channel();
+        *self.held.lock().expect("not poisoned") = Some((told, heard));
+        (has_come, go_on)
     }
     /// Chunks held now.
     pub fn len(&self) -> usize {
@@ -33,6 +45,11 @@ impl Blobs for MemoryBlobs {
     }
     fn put(&self, id: ChunkId, bytes: Bytes) -> Fut<'_, Result<Placed>> {
         Box::pin(async move {
+            let held = self.held.lock().expect("not poisoned").take();
+            if let Some((told, heard)) = held {
+                let _ = told.send(());
+                let _ = heard.await;
+            }
             let mut chunks = self.chunks.lock().expect("not poisoned");
             let offset = chunks.keys().max().map_or(0, |n| n + 1);
             let length = bytes.len() as u64;

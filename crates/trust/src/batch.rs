@@ -128,7 +128,6 @@ impl Batch {
     }
     /// The staged content becomes part of the resource. Without this, it is garbage for the collector.
     pub fn adopt(mut self, staged: &Staged) -> Batch {
-        staged.aside.adopt();
         self.adopted.push(staged.clone());
         self
     }

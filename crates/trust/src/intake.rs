@@ -55,9 +55,9 @@ impl Aside {
             self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push(at.clone());
         }
     }
-    /// From here on a commit may refer to them, whatever becomes known of its outcome.
-    pub(crate) fn adopt(&self) {
-        self.adopted.store(true, Ordering::Release);
+    /// True: a commit is under way that refers to them. False: it is known not to have happened.
+    pub(crate) fn adopt(&self, adopted: bool) {
+        self.adopted.store(adopted, Ordering::Release);
     }
 }
 

@@ -183,6 +183,8 @@ impl Permit<Write> {
         let Plan { commit, facts, space, tenant, credentials } = plan;
         // from here on the closing entry is in the commit: a permit dropped while it is under way must not close again
         self.open = false;
+        // nor is deleted what the commit may refer to, whatever becomes known of it
+        batch.adopted.iter().for_each(|staged| staged.aside.adopt(true));
         let committed = self.trust.inner().commit(commit).await;
         match committed {
             Ok(done) => {
@@ -192,6 +194,7 @@ impl Permit<Write> {
             }
             Err(error @ CommitError::Conflict { .. }) => {
                 self.open = true;
+                batch.adopted.iter().for_each(|staged| staged.aside.adopt(false));
                 Err(CommitFailed { error: error.into(), permit: Some(self) })
             }
             // not known: the sweep at the next start closes the act if the commit did not

@@ -6,6 +6,7 @@
 //! | [`BLOBS`] | generation ‖ blob | [`Blob`] |
 //! | [`UPLOADS`] | generation ‖ blob | [`Upload`]: blocks of this blob wait to be committed |
 //! | [`BLOCKS`] | upload id ‖ block id | [`Block`] |
+//! | [`REPLACED`] | upload id | [`Replaced`]: a block of this upload was put again |
 //! | [`TRASH`] | random | [`Trash`]: rows that nothing reaches any more, for the sweep |
 //!
 //! A *generation* is 16 random bytes drawn when a container is made. Blobs are named under it, so that deleting a
@@ -22,6 +23,7 @@ pub const BLOBS: Table = Table(3);
 pub const UPLOADS: Table = Table(4);
 pub const BLOCKS: Table = Table(5);
 pub const TRASH: Table = Table(6);
+pub const REPLACED: Table = Table(7);
 
 /// 16 random bytes that are never drawn twice.
 pub type Mark = [u8; 16];
@@ -97,7 +99,34 @@ pub struct Upload {
     pub created: Timestamp,
     /// All block ids of a blob have the same length.
     pub block_id_bytes: usize,
+    /// When a block was last put, but for the last [`Upload::STALE_MS`]: that long a row stays as it is.
+    pub used: Timestamp,
 }
+
+impl Upload {
+    pub const STALE_MS: i64 = 6 * 3_600 * 1_000;
+    /// Blocks that nobody commits are kept for a week after the last of them (Azure, "Put Block", remarks).
+    const KEPT_MS: i64 = 7 * 24 * 3_600 * 1_000 + Upload::STALE_MS;
+
+    pub fn is_stale(&self, now: Timestamp) -> bool {
+        now.0 >= self.used.0.saturating_add(Upload::STALE_MS)
+    }
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now.0 >= self.used.0.saturating_add(Upload::KEPT_MS)
+    }
+}
+
+/// [`Upload`] as it was first stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Upload1 {
+    pub id: Mark,
+    pub created: Timestamp,
+    pub block_id_bytes: usize,
+}
+
+/// Written, unread, by whoever puts a block again: a list that was being committed with the older one meets it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Replaced {}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Block {
@@ -117,6 +146,9 @@ pub enum Trash {
     Container { generation: Mark },
     /// Blocks of an upload that ended. `contents`: theirs are to be dropped too, because no blob took them.
     Upload { id: Mark, contents: bool },
+    /// Blocks of an upload that was committed. Their contents are the blob's or dropped already, but for blocks that came
+    /// while it was committed: those have a later version than `seen`.
+    Committed { id: Mark, seen: u64 },
 }
 
 macro_rules! first_version {
@@ -132,10 +164,20 @@ macro_rules! first_version {
 first_version! {
     Container "storage.container";
     Blob "storage.blob";
-    Upload "storage.upload";
+    Upload1 "storage.upload";
+    Replaced "storage.replaced";
     Block "storage.block";
     BlockList "storage.blocks";
     Trash "storage.trash";
+}
+
+impl Stored for Upload {
+    const NAME: &'static str = "storage.upload";
+    const VERSION: u8 = 2;
+    type Previous = Upload1;
+    fn upgrade(old: Upload1) -> Upload {
+        Upload { id: old.id, created: old.created, block_id_bytes: old.block_id_bytes, used: old.created }
+    }
 }
 
 /// The row name of something inside a generation or an upload.
@@ -189,5 +231,16 @@ mod tests {
         let sample = include_str!("../tests/samples/blob-1.hex");
         assert_eq!(hex::encode(base::encode(&blob)), sample.trim());
         assert_eq!(base::decode::<Blob>(&hex::decode(sample.trim()).unwrap()).unwrap(), blob);
+    }
+
+    /// An upload that began before its last use was kept is as old as its beginning.
+    #[test]
+    fn an_upload_of_version_1_is_read() {
+        let old = Upload1 { id: [7; 16], created: Timestamp(5), block_id_bytes: 6 };
+        let bytes = base::encode(&old);
+        assert_eq!(bytes[0], 1);
+        let upload = base::decode::<Upload>(&bytes).unwrap();
+        assert_eq!(upload, Upload { id: [7; 16], created: Timestamp(5), block_id_bytes: 6, used: Timestamp(5) });
+        assert_eq!(base::decode::<Upload>(&base::encode(&upload)).unwrap(), upload);
     }
 }

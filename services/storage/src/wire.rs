@@ -28,17 +28,31 @@ pub fn is_version(text: &str) -> bool {
     text.len() == 10 && Timestamp::parse_rfc3339(&format!("{text}T00:00:00Z")).is_some()
 }
 
-/// 3 to 63 of `a-z 0-9 -`, no two hyphens in a row, none at an end; or one of Azure's own `$root`, `$web`, `$logs`.
+/// 3 to 63 of `a-z 0-9 -`, no two hyphens in a row, none at an end; or one of Azure's own `$root`, `$web`, `$logs`. Errors:
+/// `OutOfRangeInput` for another length, `InvalidResourceName` for other characters.
 pub fn check_container_name(name: &str) -> Result<()> {
-    let plain = (3..=63).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    if matches!(name, "$root" | "$web" | "$logs") {
+        return Ok(());
+    }
+    if !(3..=63).contains(&name.chars().count()) {
+        return Err(Error::invalid("OutOfRangeInput", "The specified resource name length is not within the permissible limits."));
+    }
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-')
         && !name.contains("--");
-    if plain || matches!(name, "$root" | "$web" | "$logs") {
-        return Ok(());
+    match plain {
+        true => Ok(()),
+        false => Err(Error::invalid("InvalidResourceName", "The specified resource name contains invalid characters.")),
     }
-    Err(Error::invalid("InvalidResourceName", "The specified resource name contains invalid characters or is not 3 to 63 characters long."))
+}
+
+/// May a client make a container of this name? `$logs` is the service's own, made where analytics are on: they are not built.
+pub fn check_new_container(name: &str) -> Result<()> {
+    match name {
+        "$logs" => Err(Error::invalid("InvalidResourceName", "The container '$logs' is made by the service, not by its clients.")),
+        _ => check_container_name(name),
+    }
 }
 
 /// 1 to 1,024 characters, without NUL.
@@ -507,9 +521,16 @@ mod tests {
         for good in ["abc", "a-b-c", "0aa", "$root", &"a".repeat(63)] {
             assert!(check_container_name(good).is_ok(), "{good}");
         }
-        for bad in ["", "ab", "Abc", "a--b", "-ab", "ab-", "a_b", "$other", "é12", &"a".repeat(64)] {
+        for bad in ["Abc", "a--b", "-ab", "ab-", "a_b", "$other", "é12"] {
             assert_eq!(check_container_name(bad).unwrap_err().code, "InvalidResourceName", "{bad}");
         }
+        for bad in ["", "ab", "é1", "A", &"a".repeat(64), &"A".repeat(64)] {
+            assert_eq!(check_container_name(bad).unwrap_err().code, "OutOfRangeInput", "{bad}");
+        }
+        for (name, code) in [("$logs", "InvalidResourceName"), ("ab", "OutOfRangeInput")] {
+            assert_eq!(check_new_container(name).unwrap_err().code, code, "{name}");
+        }
+        assert!(["$root", "$web", "abc"].iter().all(|name| check_new_container(name).is_ok()));
     }
 
     #[test]

@@ -2,9 +2,19 @@
 //!
 //! Blocks wait in rows under an *upload*. Committing names the new content, a list of its blocks, and ends the upload in
 //! one commit; contents that no blob took are dropped in the same commit, rows that are left go to the sweep.
+//!
+//! As in Azure, blocks belong to the blob's name and not to whoever puts them: clients that upload one blob at once share
+//! and replace each other's blocks. Putting different blocks must not be a conflict, so a commit checks neither each block
+//! nor that there is no new one; what it has to notice, and how:
+//!
+//! | while a list is committed, somebody | then |
+//! |---|---|
+//! | ends the upload (another list, Put Blob, Delete) | the upload's row has changed: read again |
+//! | puts a block again, which drops the bytes of the older one | the row in `REPLACED` has changed: read again |
+//! | puts a new block | it is dropped by the sweep, by its version |
 
 use super::{Here, Place, again, blob, container, fail, mark, tagged};
-use crate::model::{BLOBS, BLOCKS, Block, BlockList, CONTAINERS, TRASH, Trash, UPLOADS, Upload, under};
+use crate::model::{BLOBS, BLOCKS, Block, BlockList, CONTAINERS, REPLACED, Replaced, TRASH, Trash, UPLOADS, Upload, under};
 use crate::wire;
 use base::{Error, Kind, Result};
 use base64::prelude::*;
@@ -14,7 +24,7 @@ use http::StatusCode;
 use service::{Body, Call, Head, Neighbours, Reply};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use trust::{Access, Batch, Content, Found, Outcome, Permit, Read, Span, Staged, Write};
+use trust::{Access, Batch, Content, Found, Outcome, Permit, Read, Span, Staged, Version, Write};
 
 type Service = Arc<crate::Storage>;
 
@@ -82,15 +92,19 @@ async fn add(permit: &Permit<Write>, place: &Place, id: &[u8], staged: &Staged, 
     let container = container(permit, &place.container).await?;
     let row = under(&container.value.generation, place.blob.as_bytes());
     let upload = permit.data().get::<Upload>(UPLOADS, &row).await?;
+    let now = near.clock.now();
     let mut batch = Batch::new().is(CONTAINERS, &place.container, container.version);
     let upload = match upload {
         Some(found) if found.value.block_id_bytes != id.len() => return Err(bad_block()),
         Some(found) => {
             batch = batch.is(UPLOADS, &row, found.version);
+            if found.value.is_stale(now) {
+                batch = batch.put(UPLOADS, &row, &Upload { used: now, ..found.value.clone() });
+            }
             found.value
         }
         None => {
-            let fresh = Upload { id: mark(&*near.chance), created: near.clock.now(), block_id_bytes: id.len() };
+            let fresh = Upload { id: mark(&*near.chance), created: now, block_id_bytes: id.len(), used: now };
             batch = batch.absent(UPLOADS, &row).put(UPLOADS, &row, &fresh);
             fresh
         }
@@ -103,7 +117,7 @@ async fn add(permit: &Permit<Write>, place: &Place, id: &[u8], staged: &Staged, 
         &Block { content: staged.content.clone() },
     );
     Ok(match before {
-        Some(old) => batch.drop_content(old.value.content),
+        Some(old) => batch.drop_content(old.value.content).put(REPLACED, upload.id, &Replaced {}),
         None => batch,
     })
 }
@@ -165,6 +179,9 @@ struct Plan {
     list: Staged,
     /// Uncommitted blocks that the list does not name, joined so that they are dropped at once.
     unused: Option<Staged>,
+    /// The newest of the blocks that were read, and the row of replaced ones as it was before.
+    seen: Version,
+    replaced: Option<Version>,
 }
 
 async fn plan(permit: &Permit<Write>, place: &Place, wish: &blob::Wish, wanted: &[wire::Wanted], call: &Call) -> Result<Plan> {
@@ -174,10 +191,14 @@ async fn plan(permit: &Permit<Write>, place: &Place, wish: &blob::Wish, wanted: 
         Some(found) if needs_committed => committed(permit, &found.value.blocks).await?.blocks.into_iter().collect(),
         _ => HashMap::new(),
     };
-    let mut uncommitted: HashMap<Vec<u8>, Content> = match &here.upload {
-        Some(upload) => waiting(permit, &upload.value).await?.into_iter().collect(),
-        None => HashMap::new(),
-    };
+    let (mut uncommitted, mut seen, mut replaced) = (HashMap::new(), Version::default(), None);
+    if let Some(upload) = &here.upload {
+        replaced = super::version(&permit.data().get::<Replaced>(REPLACED, upload.value.id).await?);
+        for (id, block) in waiting(permit, &upload.value).await? {
+            seen = seen.max(block.version);
+            uncommitted.insert(id, block.value.content);
+        }
+    }
     let mut blocks = Vec::with_capacity(wanted.len());
     let mut used = HashSet::new();
     for want in wanted {
@@ -201,7 +222,7 @@ async fn plan(permit: &Permit<Write>, place: &Place, wish: &blob::Wish, wanted: 
         true => None,
         false => Some(permit.join(&uncommitted.into_values().collect::<Vec<_>>()).await?),
     };
-    Ok(Plan { here, content, list, unused })
+    Ok(Plan { here, content, list, unused, seen, replaced })
 }
 
 impl Plan {
@@ -219,11 +240,11 @@ impl Plan {
         }
         match &self.here.upload {
             None => batch,
-            Some(upload) => batch.is(UPLOADS, &self.here.row, upload.version).delete(UPLOADS, &self.here.row).put(
-                TRASH,
-                mark(&*near.chance),
-                &Trash::Upload { id: upload.value.id, contents: false },
-            ),
+            Some(upload) => batch
+                .is(UPLOADS, &self.here.row, upload.version)
+                .delete(UPLOADS, &self.here.row)
+                .unchanged(REPLACED, upload.value.id, self.replaced)
+                .put(TRASH, mark(&*near.chance), &Trash::Committed { id: upload.value.id, seen: self.seen.0 }),
         }
     }
 }
@@ -243,7 +264,7 @@ async fn committed<A: Access>(permit: &Permit<A>, blocks: &Option<Content>) -> R
 }
 
 /// The blocks that wait, in order of their ids.
-async fn waiting<A: Access>(permit: &Permit<A>, upload: &Upload) -> Result<Vec<(Vec<u8>, Content)>> {
+async fn waiting<A: Access>(permit: &Permit<A>, upload: &Upload) -> Result<Vec<(Vec<u8>, Found<Block>)>> {
     let mut all = Vec::new();
     let mut from: Option<Vec<u8>> = None;
     loop {
@@ -252,7 +273,7 @@ async fn waiting<A: Access>(permit: &Permit<A>, upload: &Upload) -> Result<Vec<(
             span = span.from(from);
         }
         let page = permit.data().scan::<Block>(BLOCKS, span, 1_000).await?;
-        all.extend(page.rows.into_iter().map(|(name, found)| (name[upload.id.len()..].to_vec(), found.value.content)));
+        all.extend(page.rows.into_iter().map(|(name, found)| (name[upload.id.len()..].to_vec(), found)));
         if all.len() > UNCOMMITTED_MAX {
             return Err(Error::new(
                 Kind::Conflict,
@@ -315,7 +336,9 @@ async fn read(permit: &Permit<Read>, head: &Head) -> Result<Lists> {
         _ => None,
     };
     let uncommitted = match (&here.upload, want_uncommitted) {
-        (Some(found), true) => Some(sizes(waiting(permit, &found.value).await?)),
+        (Some(found), true) => {
+            Some(sizes(waiting(permit, &found.value).await?.into_iter().map(|(id, block)| (id, block.value.content)).collect()))
+        }
         (None, true) => Some(Vec::new()),
         _ => None,
     };

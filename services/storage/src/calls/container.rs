@@ -14,11 +14,14 @@ type Service = Arc<crate::Storage>;
 
 /// "Create Container".
 pub async fn create(_: Service, call: Call, mut permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
-    let metadata = match wire::refuse_unbuilt(&call.head.headers).and_then(|()| wire::metadata(&call.head.headers)) {
+    let name = call.head.params.get("container");
+    let metadata = wire::check_new_container(name)
+        .and_then(|()| wire::refuse_unbuilt(&call.head.headers))
+        .and_then(|()| wire::metadata(&call.head.headers));
+    let metadata = match metadata {
         Ok(metadata) => metadata,
         Err(error) => return fail(permit, error).await,
     };
-    let name = call.head.params.get("container");
     let now = near.clock.now();
     for tries in 0.. {
         if permit.data().get::<Container>(CONTAINERS, name).await?.is_some() {

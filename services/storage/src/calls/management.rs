@@ -312,7 +312,7 @@ pub async fn show_container(_: Service, call: Call, permit: Permit<Read>, near: 
 
 /// Creates a container, or replaces the metadata of one that is there.
 pub async fn put_container(_: Service, mut call: Call, mut permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
-    let wish = match there(&permit, &near) {
+    let wish = match there(&permit, &near).and_then(|()| crate::wire::check_new_container(call.head.params.get("container"))) {
         Ok(()) => body(&mut call).await.and_then(|body| container_wish(&body)),
         Err(error) => Err(error),
     };

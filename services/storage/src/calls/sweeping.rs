@@ -1,12 +1,16 @@
 //! The sweep: rows that nothing reaches any more are deleted, and contents that only they held are dropped.
 
-use crate::model::{BLOBS, BLOCKS, Blob, Block, Mark, TRASH, Trash, UPLOADS, Upload, under};
+use super::mark;
+use crate::model::{BLOBS, BLOCKS, Blob, Block, Mark, REPLACED, Replaced, TRASH, Trash, UPLOADS, Upload, under};
 use base::{ResourceId, Result, Stored};
 use service::Neighbours;
 use trust::{Batch, Caller, Found, Outcome, Permit, Read, Span, Table, Weight, Write};
 
 /// Rows of one commit: each may drop two contents.
 const ROWS_AT_ONCE: usize = 200;
+
+/// Abandoned uploads ended in one turn, or a page of rows more.
+const OVER_AT_ONCE: usize = 200;
 
 const VERB: &str = "Sweep storage";
 const ACTIONS: [&str; 1] = ["bleu.storage/sweep"];
@@ -29,13 +33,28 @@ fn is_account(id: &ResourceId) -> bool {
 async fn sweep_account(near: &Neighbours, account: &ResourceId) -> Result<u64> {
     let look = near.permit::<Read>(VERB, &ACTIONS, false, account, Weight::Batched, "").await?;
     let trash = look.data().scan::<Trash>(TRASH, Span::all(), 100).await?.rows;
+    let over = uploads_over(&look, near).await?;
     // a turn that finds nothing is worth no line in the record, but a permit is closed all the same
     look.close(Outcome::done(200)).await?;
     let mut deleted = 0;
+    for (name, found) in over {
+        let trash = Trash::Upload { id: found.value.id, contents: true };
+        let batch = Batch::new().is(UPLOADS, &name, found.version).delete(UPLOADS, &name).put(TRASH, mark(&*near.chance), &trash);
+        // one that is put or committed at this moment stays
+        if let Err(failed) = write(near, account).await?.commit(batch, Outcome::done(200)).await {
+            match failed.permit {
+                Some(permit) => permit.close(Outcome::done(200)).await?,
+                None => return Err(failed.error),
+            };
+        }
+        deleted += 1;
+    }
     for (name, found) in trash {
         deleted += match &found.value {
             Trash::Container { generation } => sweep_container(near, account, generation).await?,
-            Trash::Upload { id, contents } => sweep_blocks(near, account, id, *contents).await?,
+            Trash::Upload { id, contents: true } => sweep_blocks(near, account, id, Some(0)).await?,
+            Trash::Upload { id, contents: false } => sweep_blocks(near, account, id, None).await?,
+            Trash::Committed { id, seen } => sweep_blocks(near, account, id, Some(*seen)).await?,
         };
         let permit = write(near, account).await?;
         // whoever sweeps at the same time may have been here
@@ -46,6 +65,19 @@ async fn sweep_account(near: &Neighbours, account: &ResourceId) -> Result<u64> {
         }
     }
     Ok(deleted)
+}
+
+/// Uploads that nobody went on with for a week. Few blobs are uploaded at any time, so all are looked at.
+async fn uploads_over(look: &Permit<Read>, near: &Neighbours) -> Result<Vec<(Vec<u8>, Found<Upload>)>> {
+    let (now, mut over, mut span) = (near.clock.now(), Vec::new(), Span::all());
+    loop {
+        let page = look.data().scan::<Upload>(UPLOADS, span, 1_000).await?;
+        over.extend(page.rows.into_iter().filter(|(_, found)| found.value.is_over(now)));
+        match page.next {
+            Some(next) if over.len() < OVER_AT_ONCE => span = Span::all().from(next),
+            _ => return Ok(over),
+        }
+    }
 }
 
 async fn write(near: &Neighbours, account: &ResourceId) -> Result<Permit<Write>> {
@@ -69,16 +101,22 @@ async fn sweep_container(near: &Neighbours, account: &ResourceId, generation: &M
             return Ok(deleted);
         }
         for (name, found) in uploads {
-            deleted += sweep_blocks(near, account, &found.value.id, true).await?;
+            deleted += sweep_blocks(near, account, &found.value.id, Some(0)).await?;
             let permit = write(near, account).await?;
             permit.commit(Batch::new().is(UPLOADS, &name, found.version).delete(UPLOADS, &name), Outcome::done(200)).await?;
         }
     }
 }
 
-async fn sweep_blocks(near: &Neighbours, account: &ResourceId, upload: &Mark, contents: bool) -> Result<u64> {
-    rows(near, account, BLOCKS, upload, |batch, found: Found<Block>| if contents { batch.drop_content(found.value.content) } else { batch })
-        .await
+/// Deletes the rows of an upload. Contents of blocks later than `after` are dropped; `None`: of none.
+async fn sweep_blocks(near: &Neighbours, account: &ResourceId, upload: &Mark, after: Option<u64>) -> Result<u64> {
+    let deleted = rows(near, account, BLOCKS, upload, |batch, found: Found<Block>| match after {
+        Some(after) if found.version.0 > after => batch.drop_content(found.value.content),
+        _ => batch,
+    })
+    .await?;
+    rows(near, account, REPLACED, upload, |batch, _: Found<Replaced>| batch).await?;
+    Ok(deleted)
 }
 
 /// Deletes all rows under a mark, some at a time; `drop` adds what falls with each.

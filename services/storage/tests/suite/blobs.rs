@@ -307,3 +307,47 @@ async fn memory_stays_flat_for_a_large_body() {
     let got = w.call("GET", "/con/b", &[("range", "bytes=52428799-52428800")], "").await;
     assert_eq!(&got.body[..], [49, 50]);
 }
+
+#[tokio::test]
+async fn what_was_not_committed_is_deleted_at_once() {
+    let w = World::new(13).await;
+    w.container("con").await;
+    let part = |n: u8| Ok(bytes::Bytes::from(vec![n; 3 << 20]));
+    let broken = w.put_parts("/con/b", 12 << 20, (0..3).map(part).chain([Err(std::io::Error::other("gone"))])).await;
+    assert_eq!(broken.header("x-ms-error-code"), "IncompleteBody");
+    w.chunks_become(0).await;
+    let wrong = ("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==");
+    let refused = w.code("PUT", "/con/b", &[("x-ms-blob-type", "BlockBlob"), wrong], vec![7; 9 << 20]).await;
+    assert_eq!(refused, (400, "Md5Mismatch".into()));
+    w.chunks_become(0).await;
+    assert_eq!(w.code("PUT", "/con/b?comp=block&blockid=AAAA", &[wrong], vec![7; 300_000]).await, (400, "Md5Mismatch".into()));
+    w.chunks_become(0).await;
+    w.put("/con/b", vec![7; 9 << 20]).await;
+    assert_eq!(w.chunks.len(), 3);
+    w.cleaned().await;
+    assert!(w.get("/con/b").await.body == vec![7; 9 << 20]);
+}
+
+#[tokio::test]
+async fn names_of_containers_are_refused_as_azure_does() {
+    let w = World::new(14).await;
+    let long = "a".repeat(64);
+    for (name, code) in [
+        ("ab", "OutOfRangeInput"),
+        (long.as_str(), "OutOfRangeInput"),
+        ("a_b", "InvalidResourceName"),
+        ("a--b", "InvalidResourceName"),
+        ("$other", "InvalidResourceName"),
+        ("$logs", "InvalidResourceName"),
+    ] {
+        assert_eq!(w.code("PUT", &format!("/{name}?restype=container"), &[], "").await, (400, code.into()), "{name}");
+    }
+    assert_eq!(w.code("GET", "/$logs?restype=container", &[], "").await, (404, "ContainerNotFound".into()));
+    for name in ["$root", "$web"] {
+        w.container(name).await;
+        w.put(&format!("/{name}/index.html"), "hello").await;
+        assert_eq!(w.get(&format!("/{name}/index.html")).await.text(), "hello");
+    }
+    let refused = w.arm("PUT", "/blobServices/default/containers/$logs", "{}").await;
+    assert_eq!((refused.status, refused.json()["error"]["code"].as_str()), (400, Some("InvalidResourceName")));
+}

@@ -163,3 +163,120 @@ async fn a_thousand_blocks_make_one_blob() {
     assert_eq!(storage::sweep(&near).await.unwrap(), 1_100);
     assert_eq!(w.get("/con/b").await.text(), want);
 }
+
+/// Six clients upload one blob at once, with the same block ids, as the SDKs draw them: what is committed is made of blocks
+/// that outlive the collector, whoever put them, and nothing else is kept.
+#[tokio::test]
+async fn clients_that_upload_one_blob_at_once_share_its_blocks_and_lose_none() {
+    const BYTES: usize = 20_000;
+    let w = std::sync::Arc::new(World::new(31).await);
+    w.container("con").await;
+    for round in 0..12 {
+        let mut clients = tokio::task::JoinSet::new();
+        for client in 0..6u32 {
+            let w = w.clone();
+            clients.spawn(async move {
+                for n in 0..3 {
+                    let put = w.call("PUT", &block("/con/b", n), &[], vec![(client * 10 + n) as u8; BYTES]).await;
+                    assert_eq!(put.status, 201, "{}", put.text());
+                }
+                // a block that no list names
+                w.call("PUT", &block("/con/b", 10 + client), &[], vec![99; BYTES]).await;
+                w.call("PUT", "/con/b?comp=blocklist", &[], list("Latest", &[0, 1, 2])).await.status
+            });
+        }
+        let answers = clients.join_all().await;
+        assert!(answers.iter().all(|status| *status == 201), "round {round}: {answers:?}");
+        w.cleaned().await;
+        let got = w.get("/con/b").await;
+        assert_eq!((got.status, got.body.len()), (200, 3 * BYTES), "round {round}");
+        for (n, part) in got.body.chunks(BYTES).enumerate() {
+            assert!(part.iter().all(|b| *b == part[0]) && part[0] % 10 == n as u8, "round {round}, block {n}: {}", part[0]);
+        }
+    }
+    assert_eq!(w.call("DELETE", "/con/b", &[], "").await.status, 202);
+    w.cleaned().await;
+    w.chunks_become(0).await;
+}
+
+#[tokio::test]
+async fn blocks_that_nobody_commits_are_kept_for_a_week_after_the_last() {
+    let w = World::new(32).await;
+    w.container("con").await;
+    const DAY_S: i64 = 86_400;
+    for n in 0..3 {
+        w.call("PUT", &block("/con/b", n), &[], vec![n as u8; 10_000]).await;
+        w.cleaned().await;
+        w.kit.clock.advance_seconds(4 * DAY_S);
+    }
+    assert_eq!(w.chunks.len(), 3, "twelve days after the first, four after the last");
+    assert!(w.get("/con/b?comp=blocklist&blocklisttype=all").await.text().contains(&id(0)));
+    w.kit.clock.advance_seconds(4 * DAY_S);
+    w.cleaned().await;
+    assert_eq!(w.code("GET", "/con/b?comp=blocklist&blocklisttype=all", &[], "").await, (404, "BlobNotFound".into()));
+    w.chunks_become(0).await;
+    assert_eq!(w.call("PUT", &block("/con/b", 7), &[], "again").await.status, 201);
+}
+
+#[tokio::test]
+async fn a_list_that_misses_a_block_changes_nothing() {
+    let w = World::new(33).await;
+    w.container("con").await;
+    w.put("/con/b", "whole").await;
+    w.call("PUT", &block("/con/b", 1), &[], "one").await;
+    for (kind, ids) in [("Latest", [1, 2]), ("Uncommitted", [1, 2]), ("Committed", [1, 1])] {
+        let refused = w.code("PUT", "/con/b?comp=blocklist", &[], list(kind, &ids)).await;
+        assert_eq!(refused, (400, "InvalidBlockList".into()), "{kind}");
+    }
+    assert_eq!(w.get("/con/b").await.text(), "whole");
+    assert_eq!(w.call("PUT", "/con/b?comp=blocklist", &[], list("Uncommitted", &[1])).await.status, 201);
+    assert_eq!(w.get("/con/b").await.text(), "one");
+    // Put Blob discards what waits
+    w.call("PUT", &block("/con/b", 2), &[], "two").await;
+    w.put("/con/b", "whole").await;
+    assert_eq!(w.code("PUT", "/con/b?comp=blocklist", &[], list("Latest", &[2])).await, (400, "InvalidBlockList".into()));
+}
+
+/// The moment between reading the blocks of a list and committing it, held open.
+#[tokio::test]
+async fn a_block_put_while_its_list_is_committed_is_neither_lost_nor_kept_for_ever() {
+    let w = std::sync::Arc::new(World::new(34).await);
+    w.container("con").await;
+    // so many that the list of them is a chunk, whose put can be held
+    let ids: Vec<u32> = (0..80).collect();
+    for n in &ids {
+        let bytes = if *n == 5 { 20_000 } else { 10 };
+        w.call("PUT", &block("/con/b", *n), &[], vec![1; bytes]).await;
+    }
+    let (has_come, go_on) = w.chunks.hold_next();
+    let committing = tokio::spawn({
+        let (w, body) = (w.clone(), list("Uncommitted", &ids));
+        async move { w.call("PUT", "/con/b?comp=blocklist", &[], body).await.status }
+    });
+    has_come.await.unwrap();
+    // one that the list names is put again, and one that it does not name is new
+    assert_eq!(w.call("PUT", &block("/con/b", 5), &[], vec![2; 100]).await.status, 201);
+    go_on.send(()).unwrap();
+    assert_eq!(committing.await.unwrap(), 201);
+    w.cleaned().await;
+    let got = w.get("/con/b").await;
+    assert_eq!((got.status, got.body.len()), (200, 79 * 10 + 100), "the block that was put last is in it");
+
+    w.call("PUT", &block("/con/b", 90), &[], vec![3; 10]).await;
+    let (has_come, go_on) = w.chunks.hold_next();
+    let ids: Vec<u32> = ids.into_iter().chain([90]).collect();
+    let committing = tokio::spawn({
+        let (w, body) = (w.clone(), list("Latest", &ids));
+        async move { w.call("PUT", "/con/b?comp=blocklist", &[], body).await.status }
+    });
+    has_come.await.unwrap();
+    assert_eq!(w.call("PUT", &block("/con/b", 91), &[], vec![4; 20_000]).await.status, 201);
+    go_on.send(()).unwrap();
+    assert_eq!(committing.await.unwrap(), 201);
+    assert_eq!(w.code("PUT", "/con/b?comp=blocklist", &[], list("Uncommitted", &[91])).await, (400, "InvalidBlockList".into()));
+    w.cleaned().await;
+    assert_eq!(w.get("/con/b").await.body.len(), 79 * 10 + 110);
+    assert_eq!(w.call("DELETE", "/con/b", &[], "").await.status, 202);
+    w.cleaned().await;
+    w.chunks_become(0).await;
+}

@@ -111,7 +111,7 @@ async fn bad_requests_answer_in_xml() {
         ("PUT", "/con/b", vec![block, ("x-ms-meta-1", "x")], 400, "InvalidMetadata"),
         ("PUT", "/con/b", vec![block, ("x-ms-lease-id", "x")], 412, "LeaseNotPresentWithBlobOperation"),
         ("PUT", "/none/b", vec![block], 404, "ContainerNotFound"),
-        ("PUT", "/co/b", vec![block], 400, "InvalidResourceName"),
+        ("PUT", "/co/b", vec![block], 400, "OutOfRangeInput"),
         ("PATCH", "/con/b", vec![], 405, "UnsupportedHttpVerb"),
         ("PUT", "/con/b?comp=nothing", vec![], 405, "UnsupportedHttpVerb"),
         ("DELETE", "/con/b", vec![("x-ms-delete-snapshots", "some")], 400, "InvalidHeaderValue"),

@@ -1,11 +1,11 @@
 //! A region with one tenant, one subscription, one storage account, and a client that signs.
 
-use base::{AppId, Error, Kind, Location, ObjectId, ResourceId, SubscriptionId, TenantId};
+use base::{AppId, Error, Kind, Location, ObjectId, ResourceId, SiteName, SubscriptionId, TenantId};
 use base64::prelude::*;
 use bytes::Bytes;
 use service::{Service, Want};
 use std::sync::Arc;
-use testkit::{Answer, Kit, Setup};
+use testkit::{Answer, Kit, MemoryBlobs, Setup};
 use trust::{Batch, Caller, Fact, Outcome, Permit, Principal, PrincipalKind, Subscription, Tenant, Weight, Write};
 
 pub const ACCOUNT: &str = "acct";
@@ -13,6 +13,7 @@ pub const HOST: &str = "https://acct.blob.core.bleu.localhost";
 
 pub struct World {
     pub kit: Kit,
+    pub chunks: Arc<MemoryBlobs>,
     pub tenant: TenantId,
     pub account: ResourceId,
     pub key: Vec<u8>,
@@ -48,7 +49,10 @@ impl World {
     pub async fn new(seed: u64) -> World {
         let chance = base::SeededChance::new(seed);
         let (tenant, subscription) = (TenantId::random(&chance), SubscriptionId::random(&chance));
-        let kit = Kit::start(Setup::new(seed).services(vec![Arc::new(storage::Storage)]).bearer(bearer(tenant))).await;
+        let chunks = Arc::new(MemoryBlobs::new(SiteName::new("site-1").unwrap()));
+        let setup = Setup::new(seed).services(vec![Arc::new(storage::Storage)]).bearer(bearer(tenant));
+        let kv = setup.kv.clone();
+        let kit = Kit::start(setup.on(kv, chunks.clone())).await;
         let here = || Location::new("francecentral").unwrap();
         let fact = Fact::Tenant(Tenant { id: tenant, name: "Contoso".into(), domains: vec!["contoso.example".into()] });
         commit(&kit, &ResourceId::tenant(tenant), Batch::new().claim_fact(fact).create_space(here())).await;
@@ -57,7 +61,7 @@ impl World {
         commit(&kit, &scope, Batch::new().claim_fact(fact).create_space(here())).await;
         let account =
             ResourceId::parse(&format!("{scope}/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}")).unwrap();
-        let mut world = World { kit, tenant, account, key: Vec::new() };
+        let mut world = World { kit, chunks, tenant, account, key: Vec::new() };
         world.apply(serde_json::json!({})).await;
         let keys = world.arm("POST", "/listKeys", "").await;
         assert_eq!(keys.status, 200, "{}", keys.text());
@@ -159,6 +163,23 @@ impl World {
     /// Without any signature but the one in `path`.
     pub async fn plain(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
         self.kit.call(method, &format!("{HOST}{path}"), headers, body).await
+    }
+    /// Sweeps and collects until nothing is left to do, an hour later.
+    pub async fn cleaned(&self) {
+        let near = self.kit.region("storage");
+        while storage::sweep(&near).await.unwrap() > 0 {}
+        self.kit.clock.advance_seconds(7_200);
+        while self.kit.trust.collect().await.unwrap() > 0 {}
+    }
+    /// Waits, a bounded number of turns, until so many chunks are kept.
+    pub async fn chunks_become(&self, wanted: usize) {
+        for _ in 0..10_000 {
+            if self.chunks.len() == wanted {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("{} chunks are kept, not {wanted}", self.chunks.len());
     }
     /// Everything this account did is in a record that holds.
     pub async fn audited(self) {
