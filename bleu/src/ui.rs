@@ -74,6 +74,8 @@ pub fn waiting(what: String) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
     let bar = BARS.add(ProgressBar::new_spinner().with_message(what).with_style(style));
+    // at once, and then from a thread of its own
+    bar.tick();
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }

@@ -13,7 +13,7 @@ const BLOCK_BYTES: usize = 8 << 20;
 const AT_ONCE: usize = 4;
 const GIB: u64 = 10;
 /// The most that the region's process ever held (VmHWM), whatever the size of the blob.
-const RESIDENT_BYTES_MAX: u64 = 384 << 20;
+const RESIDENT_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of a block: a pattern that no other block has.
 fn block(number: usize) -> Bytes {
