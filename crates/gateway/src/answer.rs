@@ -196,7 +196,7 @@ fn no_row(head: &Head, other_method: bool) -> Error {
 }
 
 async fn handle(inner: &Inner, service: &dyn Service, row: &service::Operation, head: Head, body: Body) -> Result<Reply> {
-    let near = Neighbours::new(inner.trust.clone(), Caller::Anonymous, head.origin.clone(), inner.urls.clone());
+    let near = Neighbours::new(inner.trust.clone(), Caller::Anonymous, head.origin.clone(), inner.urls.clone()).for_part(service.part());
     if let Handler::Open(handler) = &row.handler {
         let call = Call { head, caller: Caller::Anonymous, body };
         let peer = call.head.origin.peer;

@@ -26,6 +26,10 @@ use trust::Caller;
 pub trait Service: Send + Sync + 'static {
     /// `Microsoft.Storage`.
     fn namespace(&self) -> &'static str;
+    /// The part of the region that this service is, if it does anything by itself: what that may be, `trust::PARTS` lists.
+    fn part(&self) -> Option<&'static str> {
+        None
+    }
     /// The resource types that Resource Manager can create.
     fn kinds(&self) -> Vec<Arc<dyn Kind>> {
         Vec::new()

@@ -1,7 +1,7 @@
 //! How a handler reaches what is not under its own permit: by asking, as the same caller, for another one.
 
 use crate::Urls;
-use base::{Clock, ResourceId, Result};
+use base::{Clock, Error, ResourceId, Result};
 use std::sync::Arc;
 use trust::{Access, Ask, Caller, Credentials, Facts, Origin, Permit, Trust, Weight};
 
@@ -9,6 +9,8 @@ use trust::{Access, Ask, Caller, Credentials, Facts, Origin, Permit, Trust, Weig
 #[derive(Clone)]
 pub struct Neighbours {
     trust: Trust,
+    /// The part of the region that holds this, if any: nobody acts as another.
+    part: Option<&'static str>,
     pub caller: Caller,
     pub origin: Origin,
     pub urls: Arc<Urls>,
@@ -23,10 +25,14 @@ impl std::fmt::Debug for Neighbours {
 }
 
 impl Neighbours {
-    /// For the gateway, ARM's worker and the test kit.
+    /// For the gateway, ARM's worker and the test kit. For `Caller::Region` it is that part's.
     pub fn new(trust: Trust, caller: Caller, origin: Origin, urls: Arc<Urls>) -> Neighbours {
         let (clock, chance) = (trust.clock(), trust.chance());
-        Neighbours { trust, caller, origin, urls, clock, chance }
+        Neighbours { trust, part: part_of(&caller), caller, origin, urls, clock, chance }
+    }
+    /// The same reach in the hands of a service: as the region it acts only as the part that it is ([`crate::Service::part`]).
+    pub fn for_part(self, part: Option<&'static str>) -> Neighbours {
+        Neighbours { part, ..self }
     }
     /// The same reach under another caller: for ARM's worker (`Caller::Worker`) and the token service's own acts.
     pub fn on_behalf(&self, caller: Caller) -> Neighbours {
@@ -42,6 +48,12 @@ impl Neighbours {
         weight: Weight,
         detail: &str,
     ) -> Result<Permit<A>> {
+        if let Some(part) = part_of(&self.caller)
+            && self.part != Some(part)
+        {
+            // a defect, or code that means harm: no caller from outside comes here
+            return Err(Error::internal(format!("'{verb}' asks as the part '{part}', which it is not")));
+        }
         self.trust
             .permit(Ask {
                 caller: self.caller.clone(),
@@ -67,5 +79,14 @@ impl Neighbours {
     /// Checks passwords, keys, signatures, tokens.
     pub fn credentials(&self) -> Credentials<'_> {
         self.trust.credentials()
+    }
+}
+
+/// The part that a caller claims to be, also behind a worker.
+fn part_of(caller: &Caller) -> Option<&'static str> {
+    match caller {
+        Caller::Region { part } => Some(part),
+        Caller::Worker { on_behalf_of, .. } => part_of(on_behalf_of),
+        _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! The chunk contract: write-once blobs of sealed bytes, each at one site.
 
+use crate::live::Live;
 use crate::slab::Slab;
 use base::{Fut, Result, SiteName};
 use bytes::Bytes;
@@ -80,5 +81,5 @@ pub trait Blobs: Send + Sync + 'static {
     /// Frees everything before `mark` that is not in `live`. To be safe the caller takes the mark first, waits until every
     /// chunk put before it is either referred to by a durable row or given up, and then reads all live places. Error:
     /// Internal.
-    fn sweep(&self, mark: Mark, live: Vec<Placed>) -> Fut<'_, Result<Swept>>;
+    fn sweep(&self, mark: Mark, live: Live) -> Fut<'_, Result<Swept>>;
 }

@@ -25,6 +25,7 @@ mod committer;
 pub mod disk;
 mod engine;
 mod kv;
+mod live;
 mod row;
 mod segments;
 mod slab;
@@ -39,6 +40,7 @@ pub use kv::{
 };
 
 pub use disk::{Fault, SimDisk};
+pub use live::Live;
 pub use segments::Segments;
 pub use slab::Slab;
 pub use store::{Store, check_postgres, open_fjall, open_memory, open_postgres, open_redb, open_redb_on};

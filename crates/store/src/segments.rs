@@ -18,11 +18,12 @@
 
 use crate::chunk::{Blobs, CHUNK_BYTES_MAX, ChunkId, Mark, Placed, Swept};
 use crate::disk::{DIRECT_BYTES, Disk, DiskFile};
+use crate::live::{Live, Pages};
 use crate::row::checksum;
 use crate::slab::{Slab, Slabs};
 use base::{Error, Fut, Kind, Result, SiteName};
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,7 +48,7 @@ const READ_HERE_BYTES_MAX: u64 = 64 << 10;
 const OPEN_FILES_MAX: usize = 256;
 
 const MAGIC: &[u8; 8] = b"bleuchk1";
-const HEADER_BYTES: usize = 48;
+pub(crate) const HEADER_BYTES: usize = 48;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -215,16 +216,10 @@ fn page_down(offset: u64) -> u64 {
 impl Shared {
     /// Frees everything before `mark` that is not in `live`: files without a live chunk are removed, those at least half
     /// dead get holes.
-    fn sweep(&self, mark: &Mark, live: Vec<Placed>) -> Result<Swept> {
-        let mut living: HashMap<u32, Vec<Range<u64>>> = HashMap::new();
-        for at in live.into_iter().filter(|at| at.site == self.site) {
-            living.entry(at.segment).or_default().push(at.offset..at.offset + HEADER_BYTES as u64 + at.length);
-        }
+    fn sweep(&self, mark: &Mark, live: &Live) -> Result<Swept> {
         let mut swept = Swept::default();
         for (number, end) in &mark.0 {
-            let mut live = living.remove(number).unwrap_or_default();
-            live.sort_by_key(|range| range.start);
-            self.sweep_segment(*number, *end, &live, &mut swept).map_err(Error::internal)?;
+            self.sweep_segment(*number, *end, live.of(*number), &mut swept).map_err(Error::internal)?;
         }
         if swept.segments_removed > 0 {
             self.disk.sync_folder().map_err(Error::internal)?;
@@ -304,12 +299,12 @@ impl Shared {
         punch(&*file, at.offset..end).map(|_| ()).map_err(Error::internal)
     }
 
-    fn sweep_segment(&self, number: u32, end: u64, live: &[Range<u64>], swept: &mut Swept) -> io::Result<()> {
+    fn sweep_segment(&self, number: u32, end: u64, live: Option<&Pages>, swept: &mut Swept) -> io::Result<()> {
         let mut segments = self.lock();
         // the highest number stays, so that no number is given twice
         let highest = segments.last_key_value().is_some_and(|(last, _)| *last == number);
         let Some(segment) = segments.get_mut(&number) else { return Ok(()) };
-        if live.is_empty() && !segment.active && segment.end == end && !highest {
+        if live.is_none() && !segment.active && segment.end == end && !highest {
             let name = file_name(number, segment.size);
             swept.bytes_freed += end;
             self.disk.remove(&name)?;
@@ -317,16 +312,14 @@ impl Shared {
             swept.segments_removed += 1;
             return Ok(());
         }
-        let live_bytes: u64 = live.iter().map(|range| range.end - range.start).sum();
-        if live_bytes * 2 > end {
+        if live.is_some_and(|live| live.bytes * 2 > end) {
             return Ok(());
         }
         let Some(file) = self.open_file(&mut segments, number)? else { return Ok(()) };
         drop(segments);
-        let mut from = 0;
-        for range in live.iter().chain([&(end..end)]) {
-            swept.bytes_freed += punch(&*file, from..range.start)?;
-            from = from.max(range.end);
+        let gaps = live.map_or_else(|| vec![0..end], |live| live.gaps(end));
+        for gap in gaps {
+            swept.bytes_freed += punch(&*file, gap)?;
         }
         Ok(())
     }
@@ -577,12 +570,12 @@ impl Blobs for Segments {
         Mark(self.shared.lock().iter().map(|(number, segment)| (*number, segment.end)).collect())
     }
 
-    fn sweep(&self, mark: Mark, live: Vec<Placed>) -> Fut<'_, Result<Swept>> {
+    fn sweep(&self, mark: Mark, live: Live) -> Fut<'_, Result<Swept>> {
         let shared = self.shared.clone();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return Box::pin(std::future::ready(shared.sweep(&mark, live)));
+            return Box::pin(std::future::ready(shared.sweep(&mark, &live)));
         };
-        let sweeping = runtime.spawn_blocking(move || shared.sweep(&mark, live));
+        let sweeping = runtime.spawn_blocking(move || shared.sweep(&mark, &live));
         Box::pin(async move { sweeping.await.unwrap_or_else(|e| Err(Error::internal(e))) })
     }
 }

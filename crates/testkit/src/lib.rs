@@ -26,6 +26,9 @@ use trust::{Ask, Caller, Facts, Origin, Rules, Running, Trust, Verdict};
 /// 2026-11-24T08:00:00Z: where the clock of a test region begins.
 pub const START: Timestamp = Timestamp(1_795_507_200_000);
 
+/// `kit.region("test")` may do anything under `bleu.test/`, to anything: for seeding.
+const TEST_PART: trust::Part = trust::Part { name: "test", action: "bleu.test/", reach: trust::Reach::Anything };
+
 /// Rules that allow everything to whoever `trust` itself lets by: for tests that are not about roles.
 #[derive(Debug)]
 pub struct AllowAll;
@@ -147,6 +150,7 @@ impl Kit {
             sites: vec![(place, setup.blobs)],
             root: Secret::new([7; 32]),
             rules: setup.rules,
+            parts: [trust::PARTS, &[TEST_PART]].concat(),
             clock: clock.clone(),
             chance: Arc::new(SeededChance::new(setup.seed)),
             code: [0xC0; 32],

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Mutex;
-use store::{Blobs, ChunkId, Mark, Placed, Swept};
+use store::{Blobs, ChunkId, Live, Mark, Placed, Swept};
 use tokio::sync::oneshot;
 
 /// A chunk store that forgets everything with the process.
@@ -78,7 +78,7 @@ impl Blobs for MemoryBlobs {
     fn mark(&self) -> Mark {
         Mark::default()
     }
-    fn sweep(&self, _: Mark, _: Vec<Placed>) -> Fut<'_, Result<Swept>> {
+    fn sweep(&self, _: Mark, _: Live) -> Fut<'_, Result<Swept>> {
         Box::pin(async { Ok(Swept::default()) })
     }
 }

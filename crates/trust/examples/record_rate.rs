@@ -144,6 +144,7 @@ impl Scene {
             sites: vec![(place, Arc::new(testkit::MemoryBlobs::new(site)))],
             root: crypto::Secret::random(&*chance),
             rules: Box::new(AllowAll),
+            parts: vec![trust::Part { name: "test", action: "bleu.test/", reach: trust::Reach::Anything }],
             clock: Arc::new(SystemClock),
             chance: chance.clone(),
             code: [0; 32],

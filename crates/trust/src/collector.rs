@@ -9,7 +9,7 @@ use base::{Result, SpaceId, Stored, Timestamp};
 use crypto::{open_record, seal_record};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use store::{ChunkId, Commit, KeyRange, Op, Placed};
+use store::{ChunkId, Commit, KeyRange, Live, Op, Placed};
 
 /// Rows purged in one commit.
 const PURGE_RUN: usize = 500;
@@ -63,25 +63,29 @@ impl Trust {
     }
 
     /// Frees chunks of earlier processes that no ledger row names. What they staged and did not commit, nobody can adopt
-    /// any more; what this process stages lies behind the marks.
+    /// any more; what this process stages lies behind the marks. Runs beside the region's work; reads the ledger page by
+    /// page and keeps a map of pages in use, whose size does not depend on the number of chunks.
     pub async fn free_orphans(&self) -> Result<()> {
         let inner = self.inner();
-        let mut live: Vec<Placed> = Vec::new();
+        let mut live: Vec<Live> = inner.sites.iter().map(|_| Live::default()).collect();
         let mut range = KeyRange::prefix(&layout::whole_ledger());
         loop {
             let page = inner.kv.scan(range.clone(), store::PAGE_ROWS_MAX, false).await?;
             for row in page.rows {
                 let ledger: LedgerRow = base::decode(&open_record(&inner.keys.facts, &row.key, &row.value)?)?;
-                live.push(ledger.at);
+                if let Some(at) = inner.sites.iter().position(|site| *site.site() == ledger.at.site) {
+                    live[at].add(&ledger.at);
+                }
             }
             match page.next {
                 Some(next) => range = range.resume(next, false),
                 None => break,
             }
+            // millions of rows: whoever waits for this thread comes first
+            tokio::task::yield_now().await;
         }
-        for (site, mark) in inner.sites.iter().zip(&inner.marks) {
-            let here = live.iter().filter(|at| at.site == *site.site()).cloned().collect();
-            let swept = site.sweep(mark.clone(), here).await?;
+        for ((site, mark), live) in inner.sites.iter().zip(&inner.marks).zip(live) {
+            let swept = site.sweep(mark.clone(), live).await?;
             if swept.bytes_freed > 0 {
                 tracing::info!(site = %site.site(), bytes = swept.bytes_freed, "orphaned chunks were freed");
             }

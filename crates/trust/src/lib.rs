@@ -49,7 +49,7 @@ pub use export::{LeftOpen, Proof, Status};
 pub use facts::{Assignment, Directory, Fact, Facts, GlobalName, PARENT, Scoped, SignedPlace, Space, Subscription, Tenant};
 pub use outcome::{Ended, Outcome, Receipt};
 pub use permit::{CommitFailed, Permit};
-pub use rules::{Rules, Verdict};
+pub use rules::{PARTS, Part, Reach, Rules, Verdict};
 pub use start::{Config, Running};
 pub use store::Version;
 pub use witnesses::Witness;
@@ -74,6 +74,7 @@ pub(crate) struct Inner {
     /// Where each site's segments ended when this process opened them: nothing of its own lies before.
     marks: Vec<store::Mark>,
     rules: Box<dyn Rules>,
+    parts: Vec<rules::Part>,
     facts: RwLock<Facts>,
     keys: keys::Keys,
     scribe: Scribe,
@@ -143,7 +144,7 @@ impl Trust {
     /// Rules, residency, tenancy; for weight *before* also the opening entry, durable; only then the permit.
     /// Errors: what the rules say (403, 404…), recorded before this returns; internal ones.
     pub async fn permit<A: Access>(&self, ask: Ask) -> Result<Permit<A>> {
-        let verdict = self.facts(|facts| rules::judge_first(&ask, facts).unwrap_or_else(|| self.0.rules.judge(&ask, facts)));
+        let verdict = self.facts(|facts| rules::judge_first(&ask, facts, &self.0.parts).unwrap_or_else(|| self.0.rules.judge(&ask, facts)));
         match verdict {
             Verdict::Allow { because } => Permit::open(self, ask, because).await,
             Verdict::Refuse(error) => {
@@ -176,7 +177,7 @@ impl Trust {
             weight: Weight::Batched,
             origin: Origin { request: base::RequestId(uuid::Uuid::nil()), peer: None, client_request: None, user_agent: None },
         };
-        let verdict = self.facts(|facts| rules::judge_first(&ask, facts).unwrap_or_else(|| self.0.rules.judge(&ask, facts)));
+        let verdict = self.facts(|facts| rules::judge_first(&ask, facts, &self.0.parts).unwrap_or_else(|| self.0.rules.judge(&ask, facts)));
         matches!(verdict, Verdict::Allow { .. })
     }
 
@@ -258,14 +259,8 @@ impl Trust {
     }
 
     /// After a durable commit: facts, keys and caches follow.
-    pub(crate) fn applied(
-        &self,
-        facts: Vec<std::result::Result<Fact, String>>,
-        version: Version,
-        dropped: Option<SpaceId>,
-        tenant: Option<(TenantId, Arc<keys::OwnerKeys>)>,
-        credentials: Option<SpaceId>,
-    ) {
+    pub(crate) fn applied(&self, effects: outbox::Effects, version: Version) {
+        let outbox::Effects { facts, dropped, tenant, credentials, closing: _ } = effects;
         if let Some((id, keys)) = tenant {
             self.0.keys.add_tenant(id, keys);
         }

@@ -6,10 +6,13 @@
 //! lost, or whose sender went away in the middle: it is left here, so that its outcome becomes known.
 
 use crate::journal::{self, Note};
-use crate::{Inner, Trust, layout, lock};
-use base::{EntryId, Error, Result};
+use crate::keys::OwnerKeys;
+use crate::{Fact, Inner, Trust, layout, lock};
+use base::{EntryId, Error, Result, SpaceId, TenantId};
 use record::{Event, Phase, Weight, catalogue};
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 use store::{Commit, CommitError, Committed, Op};
 
 /// An entry on its way to the outbox.
@@ -19,6 +22,10 @@ pub(crate) type Waiting = (Event, Weight, Phase, Option<EntryId>);
 const BACKLOG_MAX: usize = 1_000;
 /// Entries of one commit; the other limit is half of the store's bytes.
 const RUN_MAX: usize = 500;
+
+/// A commit whose answer was lost is asked after so much later, twice as late each time.
+const SEARCH_PAUSE: Duration = Duration::from_millis(20);
+const SEARCH_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// One commit of entries: the same bytes under the same number, however often it is sent.
 struct Run {
@@ -62,7 +69,64 @@ impl Drop for Sending<'_> {
     }
 }
 
+/// What memory has to learn from a commit once it is known to be done.
+pub(crate) struct Effects {
+    pub facts: Vec<Result<Fact, String>>,
+    pub dropped: Option<SpaceId>,
+    pub tenant: Option<(TenantId, Arc<OwnerKeys>)>,
+    pub credentials: Option<SpaceId>,
+    /// The closing of its act, for when it turns out not to be done.
+    pub closing: Option<(Event, EntryId)>,
+}
+
+/// A permit's commit under way. Dropped before it has landed (its answer was lost, or whoever waited for it went away),
+/// it asks in the background what became of it: memory must not stay behind the store.
+pub(crate) struct Flight {
+    trust: Trust,
+    idem: u128,
+    effects: Option<Effects>,
+}
+
+impl Flight {
+    pub fn new(trust: &Trust, idem: u128, effects: Effects) -> Flight {
+        Flight { trust: trust.clone(), idem, effects: Some(effects) }
+    }
+    /// Its outcome is known.
+    pub fn land(mut self) -> Option<Effects> {
+        self.effects.take()
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let Some(effects) = self.effects.take() else { return };
+        let (trust, idem) = (self.trust.clone(), self.idem);
+        // without a runtime the region has stopped: its next start reads everything anew
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { trust.search(idem, effects).await });
+        }
+    }
+}
+
 impl Trust {
+    /// Asks until the store says what became of a commit.
+    async fn search(&self, idem: u128, effects: Effects) {
+        let mut pause = SEARCH_PAUSE;
+        loop {
+            match self.inner().kv.resolve(layout::SHARD, idem).await {
+                Ok(Some(done)) => return self.applied(effects, done.version),
+                Ok(None) => {
+                    if let Some((event, opened)) = effects.closing {
+                        self.close_later(event, opened);
+                    }
+                    return;
+                }
+                Err(_) => tokio::time::sleep(pause).await,
+            }
+            pause = (pause * 2).min(SEARCH_PAUSE_MAX);
+        }
+    }
+
     /// Puts one entry into the outbox; durable when it returns. After `OutcomeUnknown` the entry is not lost: later
     /// flushes send it until it is durable, and an opening is then closed as unfinished.
     pub(crate) async fn append(&self, event: &Event, weight: Weight, phase: Phase, opens: Option<EntryId>) -> Result<EntryId> {
@@ -80,14 +144,15 @@ impl Trust {
 }
 
 impl Inner {
-    /// Sends a commit, and after a lost answer once more: the same number is never done twice. The commit needs a number
-    /// (`idem`) of its own. `Unknown`: it may have happened, and may yet.
+    /// Sends a commit, and after a lost answer asks what became of it. The commit needs a number (`idem`) of its own.
+    /// `Unknown`: it may have happened, and may yet.
     pub(crate) async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         match self.kv.commit(commit.clone()).await {
-            Err(CommitError::Unknown) => match self.kv.commit(commit).await {
-                // refused unseen: whether the first try happened is as unknown as before
-                Err(CommitError::Unavailable(_) | CommitError::Full) => Err(CommitError::Unknown),
-                other => other,
+            Err(CommitError::Unknown) => match self.kv.resolve(commit.shard, commit.idem).await {
+                Ok(Some(done)) => Ok(done),
+                // it did not happen, and will not
+                Ok(None) => self.kv.commit(commit).await,
+                Err(_) => Err(CommitError::Unknown),
             },
             other => other,
         }

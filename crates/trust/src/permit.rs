@@ -8,6 +8,7 @@ use crate::data::Data;
 use crate::facts::{Fact, Space};
 use crate::journal::{self, Note};
 use crate::keys::OwnerKeys;
+use crate::outbox::{Effects, Flight};
 use crate::{Access, Ask, Ended, Outcome, Read, Receipt, Trust, Weight, Write, layout};
 use base::{EntryId, Error, ResourceId, Result, SpaceId, TenantId};
 use bytes::Bytes;
@@ -59,6 +60,13 @@ impl<A: Access> std::fmt::Debug for Permit<A> {
 }
 
 impl<A: Access> Permit<A> {
+    /// The event that closes an act nobody goes on with.
+    fn unfinished(&self) -> record::Event {
+        let mut event = journal::event(&self.ask, self.owner, &self.because);
+        journal::ended(&mut event, &Outcome { result: Ended::Unfinished, ..Outcome::done(0) });
+        event
+    }
+
     /// After the rules said yes. For weight *before* the opening entry is durable when this returns.
     pub(crate) async fn open(trust: &Trust, ask: Ask, because: String) -> Result<Permit<A>> {
         let found = trust.facts(|f| f.space_for(&ask.target).map(|s| (s.clone(), f.tenant_of(&ask.target))));
@@ -181,27 +189,30 @@ impl Permit<Write> {
             Err(error) => return Err(CommitFailed { error, permit: None }),
         };
         let Plan { commit, facts, space, tenant, credentials } = plan;
+        let closing = self.opened.map(|opened| (self.unfinished(), opened));
+        let effects = Effects { facts, dropped: space, tenant, credentials: credentials.then_some(self.space.id), closing };
+        let flight = Flight::new(&self.trust, commit.idem, effects);
         // from here on the closing entry is in the commit: a permit dropped while it is under way must not close again
         self.open = false;
         // nor is deleted what the commit may refer to, whatever becomes known of it
         batch.adopted.iter().for_each(|staged| staged.aside.adopt(true));
-        let committed = self.trust.inner().commit(commit).await;
-        match committed {
+        match self.trust.inner().commit(commit).await {
             Ok(done) => {
-                self.trust.applied(facts, done.version, space, tenant, credentials.then_some(self.space.id));
+                if let Some(effects) = flight.land() {
+                    self.trust.applied(effects, done.version);
+                }
                 let number = done.appended.last().copied();
                 Ok(Receipt { entry: number.map(|number| EntryId { shard: layout::SHARD, number }) })
             }
-            Err(error @ CommitError::Conflict { .. }) => {
-                self.open = true;
-                batch.adopted.iter().for_each(|staged| staged.aside.adopt(false));
-                Err(CommitFailed { error: error.into(), permit: Some(self) })
-            }
-            // not known: the sweep at the next start closes the act if the commit did not
+            // not known: whoever is in flight finds out
             Err(error @ CommitError::Unknown) => Err(CommitFailed { error: error.into(), permit: None }),
             Err(error) => {
+                flight.land();
                 self.open = true;
-                Err(CommitFailed { error: error.into(), permit: None })
+                let conflict = matches!(error, CommitError::Conflict { .. });
+                batch.adopted.iter().for_each(|staged| staged.aside.adopt(!conflict));
+                let permit = conflict.then_some(self);
+                Err(CommitFailed { error: error.into(), permit })
             }
         }
     }
@@ -479,11 +490,7 @@ impl<A: Access> Drop for Permit<A> {
         let outcome = Outcome { result: Ended::Unfinished, ..Outcome::done(0) };
         match self.opened {
             None => self.trust.gather_now(&self.ask, self.owner, &outcome),
-            Some(opened) => {
-                let mut event = journal::event(&self.ask, self.owner, &self.because);
-                journal::ended(&mut event, &outcome);
-                self.trust.close_later(event, opened);
-            }
+            Some(opened) => self.trust.close_later(self.unfinished(), opened),
         }
     }
 }

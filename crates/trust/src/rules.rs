@@ -2,7 +2,7 @@
 //! state) is judged here too, before them, and can't be overruled.
 
 use crate::{Ask, Caller, Facts};
-use base::{Error, Kind};
+use base::{Error, Kind, ResourceId};
 
 /// What the rules say. A refusal is already in words for the caller; dialects only spell it.
 #[derive(Debug)]
@@ -19,14 +19,68 @@ pub trait Rules: Send + Sync + 'static {
     fn judge(&self, ask: &Ask, facts: &Facts) -> Verdict;
 }
 
+/// One thing that a part of the region may do by itself, asked by nobody. There is no other: what is not listed is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub name: &'static str,
+    /// The whole action; one that ends in `/` stands for all that begin so (test regions only).
+    pub action: &'static str,
+    pub reach: Reach,
+}
+
+/// What a part's act may be about: exactly such a resource, nothing in it, nothing above it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Tenant,
+    Subscription,
+    /// A resource of this type.
+    Resource(&'static str),
+    /// Test regions only.
+    Anything,
+}
+
+const fn part(name: &'static str, action: &'static str, reach: Reach) -> Part {
+    Part { name, action, reach }
+}
+
+/// What the parts of a region do: the first start, sign-in, the books of long operations, sweeps, reading a record aloud.
+pub const PARTS: &[Part] = &[
+    part("identity", "bleu.identity/tenants/write", Reach::Tenant),
+    part("identity", "bleu.identity/tenants/read", Reach::Tenant),
+    part("identity", "bleu.identity/clients/read", Reach::Tenant),
+    part("arm", "bleu.arm/subscriptions/write", Reach::Subscription),
+    part("arm", "bleu.arm/operations/write", Reach::Subscription),
+    part("storage", "bleu.storage/sweep", Reach::Resource("Microsoft.Storage/storageAccounts")),
+    part("control", "bleu.control/record/read", Reach::Tenant),
+];
+
+impl Part {
+    fn allows(&self, name: &str, action: &str, target: &ResourceId) -> bool {
+        let of_kind = |kind: &str| target.resource_type().is_some_and(|t| t.eq_ignore_ascii_case(kind));
+        let reaches = match self.reach {
+            Reach::Tenant => target.tenant_id().is_some_and(|id| *target == ResourceId::tenant(id)),
+            Reach::Subscription => target.subscription_id().is_some_and(|id| *target == ResourceId::subscription(id)),
+            Reach::Resource(kind) => of_kind(kind),
+            Reach::Anything => true,
+        };
+        let named = self.action == action || self.action.ends_with('/') && action.starts_with(self.action);
+        self.name == name && named && reaches
+    }
+}
+
+fn part_may(parts: &[Part], name: &str, ask: &Ask) -> bool {
+    let listed = |action: &String| parts.iter().any(|part| part.allows(name, action, &ask.target));
+    !ask.data && ask.scope == ask.target && !ask.actions.is_empty() && ask.actions.iter().all(listed)
+}
+
 /// What nobody above can overrule. `None`: not decided here, ask the [`Rules`].
-pub(crate) fn judge_first(ask: &Ask, facts: &Facts) -> Option<Verdict> {
+pub(crate) fn judge_first(ask: &Ask, facts: &Facts, parts: &[Part]) -> Option<Verdict> {
     let hidden = || hidden(ask);
     let owner = facts.tenant_of(&ask.target);
     match &ask.caller {
         Caller::Anonymous => Some(Verdict::Refuse(Error::new(Kind::Unauthenticated, "AuthenticationFailed", "A credential is needed."))),
-        // the region's own parts reach only their own verbs, which no listener routes to
-        Caller::Region { part } => Some(if ask.actions.iter().all(|a| a.starts_with(&format!("bleu.{part}/"))) {
+        // the region's own parts do what is listed for them, which no listener routes to
+        Caller::Region { part } => Some(if part_may(parts, part, ask) {
             Verdict::Allow { because: format!("region part {part}") }
         } else {
             Verdict::Refuse(hidden())
@@ -39,7 +93,7 @@ pub(crate) fn judge_first(ask: &Ask, facts: &Facts) -> Option<Verdict> {
         Caller::Sas { account, key, limits } => Some(judge_sas(ask, account, key, limits)),
         Caller::Worker { on_behalf_of, .. } => {
             let inner = Ask { caller: (**on_behalf_of).clone(), ..ask.clone() };
-            judge_first(&inner, facts)
+            judge_first(&inner, facts, parts)
         }
         Caller::Principal(p) => match owner {
             // another tenant's resource does not exist, whatever its name: nothing may be guessed

@@ -3,6 +3,7 @@
 use crate::gathered::Gathered;
 use crate::journal::{self, Scribe, own};
 use crate::keys::Keys;
+use crate::outbox::Effects;
 use crate::sequencer::Sequencer;
 use crate::witnesses::{Published, Rounds, Whom, Witness};
 use crate::{Fact, Facts, Inner, Rules, SignedPlace, Space, Trust, layout};
@@ -31,6 +32,8 @@ pub struct Config {
     /// Opens the region's keys; made by whoever keeps it (a sealed file, an HSM).
     pub root: Secret<32>,
     pub rules: Box<dyn Rules>,
+    /// What the region's own parts may do: [`crate::PARTS`].
+    pub parts: Vec<crate::Part>,
     pub clock: Arc<dyn Clock>,
     pub chance: Arc<dyn Chance>,
     /// SHA-256 of the running binary.
@@ -78,7 +81,7 @@ impl Trust {
     /// Opens the region in a store, or makes it there. Errors (internal): a root that does not open it, damaged rows,
     /// a record whose tiles are not those of its head.
     pub async fn open(config: Config) -> Result<Trust> {
-        let Config { kv, sites, root, rules, clock, chance, code, version, location, domain, witnesses, token_key: given } = config;
+        let Config { kv, sites, root, rules, parts, clock, chance, code, version, location, domain, witnesses, token_key: given } = config;
         let keys = Keys::open(&*kv, &root, &*chance).await?;
         // the search for RSA primes is the slowest thing of a first start: begin it at once
         let token_search = begin_token_key(&*kv, &keys, given).await?;
@@ -103,6 +106,7 @@ impl Trust {
             marks: sites.iter().map(|(_, blobs)| blobs.mark()).collect(),
             kv,
             rules,
+            parts,
             facts: RwLock::new(facts),
             tickets: keys.derive("tickets"),
             keys,
@@ -199,7 +203,8 @@ impl Trust {
             })
             .await?;
         inner.started.store(done.appended.first().copied().unwrap_or(0), Ordering::Relaxed);
-        self.applied(facts.into_iter().map(Ok).collect(), done.version, None, None, None);
+        let facts = facts.into_iter().map(Ok).collect();
+        self.applied(Effects { facts, dropped: None, tenant: None, credentials: None, closing: None }, done.version);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use store::{Blobs, ChunkId, Mark, Placed, Slab, Swept};
+use store::{Blobs, ChunkId, Live, Mark, Placed, Slab, Swept};
 use testkit::MemoryBlobs;
 use trust::{
     Ask, Batch, Caller, Fact, Facts, Origin, Outcome, Permit, Principal, PrincipalKind, Rules, Staging, Tenant, Trust, Verdict, Weight,
@@ -50,7 +50,7 @@ impl Blobs for FewSlabs {
     fn mark(&self) -> Mark {
         self.chunks.mark()
     }
-    fn sweep(&self, mark: Mark, live: Vec<Placed>) -> Fut<'_, base::Result<Swept>> {
+    fn sweep(&self, mark: Mark, live: Live) -> Fut<'_, base::Result<Swept>> {
         self.chunks.sweep(mark, live)
     }
 }
@@ -65,6 +65,7 @@ async fn region(every: usize) -> (Trust, impl AsyncFn() -> Permit<Write>) {
         sites: vec![(place, Arc::new(blobs))],
         root: crypto::Secret::random(&*chance),
         rules: Box::new(AllowAll),
+        parts: vec![trust::Part { name: "test", action: "bleu.test/", reach: trust::Reach::Anything }],
         clock: Arc::new(SystemClock),
         chance: chance.clone(),
         code: [0; 32],

@@ -4,7 +4,7 @@ use base::{Kind, Location, ObjectId, ResourceId, Stored, TenantId};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
-use testkit::{Kit, Setup};
+use testkit::{Kit, Mood, Setup, Sulking};
 use trust::{Batch, Caller, Content, Fact, Outcome, Permit, Principal, PrincipalKind, Read, Span, Staging, Table, Tenant, Weight, Write};
 
 const TABLE: Table = Table(1);
@@ -368,59 +368,6 @@ async fn guesses_side_by_side_are_counted_one_by_one() {
     kit.stop().await;
 }
 
-/// How the commits of a [`Sulking`] store end.
-#[derive(Clone, Copy, PartialEq)]
-enum Mood {
-    Good,
-    /// Nothing is done.
-    Full,
-    /// All is done, and no answer arrives.
-    Lost,
-}
-
-/// A store whose commits can be made to fail.
-struct Sulking {
-    kv: std::sync::Arc<dyn store::Kv>,
-    mood: std::sync::Mutex<Mood>,
-}
-
-impl Sulking {
-    fn over(kv: std::sync::Arc<dyn store::Kv>) -> std::sync::Arc<Sulking> {
-        std::sync::Arc::new(Sulking { kv, mood: std::sync::Mutex::new(Mood::Good) })
-    }
-    fn feels(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
-    }
-}
-
-impl store::Kv for Sulking {
-    fn get<'a>(&'a self, key: &'a [u8]) -> base::Fut<'a, base::Result<Option<(store::Version, Bytes)>>> {
-        self.kv.get(key)
-    }
-    fn scan<'a>(&'a self, range: store::KeyRange, limit: usize, reverse: bool) -> base::Fut<'a, base::Result<store::Page>> {
-        self.kv.scan(range, limit, reverse)
-    }
-    fn commit(&self, commit: store::Commit) -> base::Fut<'_, Result<store::Committed, store::CommitError>> {
-        let mood = *self.mood.lock().unwrap();
-        Box::pin(async move {
-            match mood {
-                Mood::Good => self.kv.commit(commit).await,
-                Mood::Full => Err(store::CommitError::Full),
-                Mood::Lost => self.kv.commit(commit).await.and(Err(store::CommitError::Unknown)),
-            }
-        })
-    }
-    fn resolve(&self, shard: base::Shard, idem: u128) -> base::Fut<'_, Result<Option<store::Committed>, store::CommitError>> {
-        self.kv.resolve(shard, idem)
-    }
-    fn head(&self, shard: base::Shard) -> base::Fut<'_, Result<store::Head, store::CommitError>> {
-        self.kv.head(shard)
-    }
-    fn close(&self) -> base::Fut<'_, base::Result<()>> {
-        self.kv.close()
-    }
-}
-
 #[tokio::test]
 async fn reads_answered_before_the_store_failed_are_recorded_once_it_is_back() {
     let setup = Setup::new(61);
@@ -770,4 +717,83 @@ async fn a_bundle_is_exported_while_the_log_grows() {
     };
     tokio::join!(writing, auditing);
     kit.stop().await;
+}
+
+/// Memory follows the store: after an answer that was lost, and after a caller that went away in the middle.
+#[tokio::test]
+async fn facts_are_learnt_from_a_commit_nobody_heard_of() {
+    let (kit, kv, tenant, anna) = sulking_region(83).await;
+    let assignment = |name: &str| {
+        let id = ResourceId::tenant(tenant).provider("Microsoft.Authorization/roleAssignments", name).unwrap();
+        let scope = ResourceId::tenant(tenant);
+        let role = "acdd72a7-3385-48ef-bd42-f606fba81ae7".to_owned();
+        Fact::Assignment(trust::Assignment {
+            id,
+            tenant,
+            scope,
+            role,
+            principal: anna.object,
+            principal_kind: PrincipalKind::User,
+            created: kit.now(),
+            created_by: None,
+            description: None,
+        })
+    };
+    let known = |name: &str| kit.trust.facts(|f| f.get(&assignment(name).key()).is_some());
+
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::Before).await.unwrap();
+    kv.feels(Mood::Lost);
+    let failed = p.commit(Batch::new().put_fact(assignment("lost")), Outcome::done(201)).await.unwrap_err();
+    assert_eq!(failed.error.code, "OutcomeUnknown");
+    kv.feels(Mood::Good);
+    while !known("lost") {
+        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::Before).await.unwrap();
+    let mut committing = Box::pin(p.commit(Batch::new().put_fact(assignment("left")), Outcome::done(201)));
+    let _ = futures::poll!(&mut committing);
+    drop(committing);
+    while !known("left") {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    kit.trust.turn().await.unwrap();
+    let report = kit.audit(Some(tenant)).await;
+    assert_eq!(report.summary.unfinished_count, 0, "{report:?}");
+    kit.stop().await;
+}
+
+/// The region's own parts do what is listed for them, to what it is listed for, and nothing else.
+#[tokio::test]
+async fn a_part_of_the_region_does_only_what_is_listed_for_it() {
+    let (kit, tenant, _) = region(84).await;
+    let subscription = ResourceId::subscription(base::SubscriptionId::random(&*kit.trust.chance()));
+    let account = ResourceId::parse(&format!("{subscription}/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a")).unwrap();
+    let region_itself = ResourceId::region();
+    let tenant = ResourceId::tenant(tenant);
+    let (tenant, subscription, account) = (&tenant, &subscription, &account);
+    for (part, actions, data, target, allowed) in [
+        ("identity", &["bleu.identity/tenants/read"][..], false, tenant, true),
+        ("arm", &["bleu.arm/operations/write"], false, subscription, true),
+        ("storage", &["bleu.storage/sweep"], false, account, true),
+        // nothing asked for is not something to pass
+        ("arm", &[], false, subscription, false),
+        ("arm", &[], true, account, false),
+        // a listed act, about something else
+        ("arm", &["bleu.arm/operations/write"], false, account, false),
+        ("arm", &["bleu.arm/operations/write"], false, tenant, false),
+        ("arm", &["bleu.arm/operations/write"], false, &region_itself, false),
+        ("identity", &["bleu.identity/tenants/read"], false, subscription, false),
+        ("storage", &["bleu.storage/sweep"], false, subscription, false),
+        // data, another's act, an act that nobody listed
+        ("storage", &["bleu.storage/sweep"], true, account, false),
+        ("storage", &["bleu.arm/operations/write"], false, subscription, false),
+        ("arm", &["bleu.arm/operations/write", "bleu.arm/everything"], false, subscription, false),
+        ("arm", &["bleu.arm/everything"], false, subscription, false),
+        ("arm", &["Microsoft.Storage/storageAccounts/read"], false, account, false),
+        ("nobody", &["bleu.nobody/x"], false, tenant, false),
+    ] {
+        let asked = kit.region(part).permit::<Read>("Try", actions, data, target, Weight::With, "").await;
+        assert_eq!(asked.is_ok(), allowed, "{part} {actions:?} {target}");
+    }
 }

@@ -78,6 +78,9 @@ impl Service for Login {
     fn namespace(&self) -> &'static str {
         "bleu.login"
     }
+    fn part(&self) -> Option<&'static str> {
+        Some("identity")
+    }
 
     #[rustfmt::skip] // a table: one row a line
     fn operations(self: Arc<Self>) -> Operations {

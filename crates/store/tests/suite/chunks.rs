@@ -6,7 +6,7 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 use std::sync::Arc;
 use store::disk::{Disk, RealDisk};
-use store::{Blobs, CHUNK_BYTES_MAX, ChunkId, Fault, Placed, Segments, SimDisk};
+use store::{Blobs, CHUNK_BYTES_MAX, ChunkId, Fault, Live, Placed, Segments, SimDisk};
 
 fn open(disk: &Arc<dyn Disk>) -> Segments {
     Segments::open(site(), disk.clone()).unwrap()
@@ -197,7 +197,9 @@ fn a_sweep_frees_what_nobody_names_and_nothing_younger() {
         }
         let mark = segments.mark();
         let young = [put(100, 9_000), put(101, 300_000), put(102, 300_000)];
-        let swept = block_on(segments.sweep(mark, live.iter().map(|(_, at)| at.clone()).collect())).unwrap();
+        let mut named = Live::default();
+        live.iter().for_each(|(_, at)| named.add(at));
+        let swept = block_on(segments.sweep(mark, named)).unwrap();
         assert!(swept.bytes_freed > 4_000_000, "{swept:?}");
         for (n, at) in live.iter().chain(&young) {
             assert_eq!(block_on(segments.read(id(*n), at, 0..at.length)).unwrap(), content(*n, at.length as usize));
@@ -206,7 +208,7 @@ fn a_sweep_frees_what_nobody_names_and_nothing_younger() {
         // no chunk is named any more: the files go, but for the one with the highest number
         let segments = open(&disk);
         let files = disk.list().unwrap().len();
-        let swept = block_on(segments.sweep(segments.mark(), Vec::new())).unwrap();
+        let swept = block_on(segments.sweep(segments.mark(), Live::default())).unwrap();
         assert_eq!((swept.segments_removed, disk.list().unwrap().len()), (files as u64 - 1, 1));
         assert!(block_on(segments.read(id(100), &young[0].1, 0..10)).is_err());
         let (n, at) = put_in(&segments, 200);
@@ -252,7 +254,7 @@ fn after_a_failed_flush_the_file_is_left() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::soaked(2_000, 200_000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn stored_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..120)) {
