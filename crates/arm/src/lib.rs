@@ -355,7 +355,9 @@ impl Service for Arm {
             [("/subscriptions/{s}/resourceGroups/{g}/providers/{ns}/{rest+}", true), ("/subscriptions/{s}/providers/{ns}/{rest+}", false)]
         {
             table = if at_group { table.target_is(target::group) } else { table.target_is(target::subscription) };
-            table = table.read("Unknown Resource", get.clone(), path, &[], &[group_action("read")], operations::unknown_read);
+            for method in [&get, &head] {
+                table = table.read("Unknown Resource", method.clone(), path, &[], &[group_action("read")], operations::unknown_read);
+            }
             for method in [&put, &patch, &post, &delete] {
                 table = table.write("Unknown Resource", method.clone(), path, &[], &[group_action("write")], operations::unknown_write);
             }

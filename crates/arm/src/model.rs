@@ -21,6 +21,7 @@ pub(crate) const PROVIDERS: Table = Table(5);
 pub(crate) const TAGS: Table = Table(6);
 
 pub(crate) const SUCCEEDED: &str = "Succeeded";
+pub(crate) const CREATING: &str = "Creating";
 pub(crate) const DELETING: &str = "Deleting";
 
 macro_rules! first_version {

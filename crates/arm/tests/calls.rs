@@ -372,7 +372,7 @@ async fn an_operation_survives_a_store_that_fails_at_any_commit() {
     for mood in [Mood::Full, Mood::Lost] {
         for skip in 0..8 {
             let account = w.account("g", &format!("acct{skip}{}", if mood == Mood::Full { "f" } else { "l" }));
-            // a lost answer is asked for once more by whoever commits: both are lost
+            // a lost answer is asked for by whoever commits: that one is lost too
             kv.will_feel(mood, skip, 2);
             let put = loop {
                 let put = w.owner("PUT", &account, body.clone()).await;
@@ -391,5 +391,131 @@ async fn an_operation_survives_a_store_that_fails_at_any_commit() {
     let gone = w.owner("DELETE", &w.group("g"), Value::Null).await;
     assert_eq!(w.poll(&gone).await.status, 200);
     kv.feels(Mood::Good);
+    w.audit().await;
+}
+
+/// What a service is handed does not turn into the region by being asked to.
+#[tokio::test]
+async fn a_service_gets_no_permit_as_another_part_of_the_region() {
+    let w = world(31).await;
+    let target = base::ResourceId::tenant(w.tenant);
+    let ask = async |near: &service::Neighbours| {
+        let asked = near.permit::<trust::Read>("Try", &["bleu.identity/tenants/read"], false, &target, trust::Weight::With, "").await;
+        asked.is_ok()
+    };
+    let identity = Caller::Region { part: "identity" };
+    for (part, allowed) in [(None, false), (Some("storage"), false), (Some("identity"), true)] {
+        let mut near = w.kit.near(Caller::Anonymous).for_part(part);
+        assert_eq!(ask(&near.on_behalf(identity.clone())).await, allowed, "{part:?}");
+        let worker = Caller::Worker { on_behalf_of: Box::new(identity.clone()), operation: base::OperationId(uuid::Uuid::nil()) };
+        assert_eq!(ask(&near.on_behalf(worker)).await, allowed, "{part:?}");
+        near.caller = identity.clone();
+        assert_eq!(ask(&near).await, allowed, "{part:?}");
+    }
+    w.audit().await;
+}
+
+/// A kind that claims names in its first step and fails in its second: what it claimed is given back.
+struct Fragile;
+
+impl service::Kind for Fragile {
+    fn namespace(&self) -> &'static str {
+        "Microsoft.Test"
+    }
+    fn name(&self) -> &'static str {
+        "fragile"
+    }
+    fn versions(&self) -> &'static [&'static str] {
+        &["2024-01-01"]
+    }
+    fn plan(&self, _: &base::ResourceId, want: &service::Want, _: Option<&service::Have>) -> base::Result<Vec<service::Step>> {
+        Ok(["claim", "fail"].map(|name| service::Step { name: name.into(), arguments: want.properties.clone() }).into())
+    }
+    fn plan_delete(&self, _: &base::ResourceId, have: &service::Have) -> base::Result<Vec<service::Step>> {
+        Ok(vec![service::Step { name: "release".into(), arguments: have.properties.clone() }])
+    }
+    fn apply<'a>(
+        &'a self,
+        id: &'a base::ResourceId,
+        step: &'a service::Step,
+        at: trust::Permit<trust::Write>,
+        _: &'a service::Neighbours,
+    ) -> base::Fut<'a, base::Result<(trust::Receipt, service::Progress)>> {
+        let refuse = async |at: trust::Permit<trust::Write>, error: base::Error| {
+            at.close(trust::Outcome::failed(&error)).await?;
+            Err(error)
+        };
+        Box::pin(async move {
+            let name = trust::GlobalName { zone: "test".into(), name: id.name().to_owned(), resource: id.clone() };
+            let batch = match step.name.as_str() {
+                "claim" => trust::Batch::new().claim_fact(trust::Fact::Name(name)),
+                "release" if step.arguments["stuck"] == true => {
+                    return refuse(at, base::Error::new(base::Kind::Throttled, "Stuck", "Not now.")).await;
+                }
+                "release" => trust::Batch::new().remove_fact(trust::Fact::name_key("test", id.name())),
+                _ => return refuse(at, base::Error::new(base::Kind::Throttled, "Fragile", "It broke.")).await,
+            };
+            let receipt = at.commit(batch, trust::Outcome::done(200)).await?;
+            Ok((receipt, service::Progress::Done(step.arguments.clone())))
+        })
+    }
+    fn show(&self, _: &base::ResourceId, have: &service::Have, _: &service::Neighbours) -> Value {
+        have.properties.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_creation_that_fails_gives_back_what_it_claimed_or_says_what_stays() {
+    let arm = Arm::new(vec![Arc::new(Fragile)]);
+    let kit = Kit::start(Setup::new(32).services(vec![arm.clone()]).rules(AzureRoles).bearer(Arc::new(bearer))).await;
+    let (tenant, subscription, admin, _) = seed(&kit, "contoso.example").await;
+    let worker = Some(arm.start(kit.trust.clone(), kit.urls.clone()).await.unwrap());
+    let w = World { kit, worker, tenant, subscription, owner: format!("{tenant}/{admin}") };
+    w.put_group("g").await;
+    let at = |name: &str| format!("{}/providers/Microsoft.Test/fragile/{name}", w.group("g"));
+    let body = |stuck: bool| json!({"location": "francecentral", "properties": {"stuck": stuck}});
+    let claimed = |name: &str| w.kit.trust.facts(|f| f.resolve("test", name).is_some());
+    let failed = w.owner("PUT", &at("one"), body(false)).await;
+    // the kind of the error survives its way through the books
+    assert_eq!((failed.status, code(&failed).as_str()), (429, "Fragile"), "{}", failed.text());
+    assert!(!claimed("one"));
+    assert_eq!(w.owner("GET", &at("one"), Value::Null).await.status, 404);
+    let failed = w.owner("PUT", &at("two"), body(true)).await;
+    assert_eq!(failed.status, 429);
+    assert!(failed.text().contains("Stuck"), "{}", failed.text());
+    assert!(claimed("two"));
+    let left = w.owner("GET", &at("two"), Value::Null).await;
+    assert_eq!((left.status, left.json()["properties"]["provisioningState"].as_str()), (200, Some("Failed")));
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn an_ended_operation_can_be_polled_for_a_day_and_is_forgotten_then() {
+    let w = world(33).await;
+    w.put_group("g").await;
+    let body = json!({"location": "francecentral", "sku": {"name": "Standard_LRS"}, "kind": "StorageV2"});
+    let accepted = w.owner("PUT", &w.account("g", "acct33"), body).await;
+    assert_eq!(w.poll(&accepted).await.status, 200);
+    let worker = w.worker.as_ref().unwrap();
+    w.kit.clock.advance_seconds(23 * 3_600);
+    assert_eq!(worker.forget_ended().await.unwrap(), 0);
+    assert_eq!(w.owner("GET", accepted.header("location"), Value::Null).await.status, 200);
+    w.kit.clock.advance_seconds(3_601);
+    assert_eq!(worker.forget_ended().await.unwrap(), 1);
+    assert_eq!(w.owner("GET", accepted.header("location"), Value::Null).await.status, 404);
+    assert_eq!(w.owner("GET", &w.account("g", "acct33"), Value::Null).await.status, 200, "the resource stays");
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn an_unknown_type_is_not_there_for_head_either() {
+    let w = world(34).await;
+    w.put_group("g").await;
+    for path in [
+        format!("{}/providers/Microsoft.Nothing/things/x", w.group("g")),
+        format!("/subscriptions/{}/providers/Microsoft.Nothing/things/x", w.subscription),
+    ] {
+        assert_eq!(w.owner("HEAD", &path, Value::Null).await.status, 404, "{path}");
+    }
     w.audit().await;
 }

@@ -218,7 +218,7 @@ pub(crate) async fn delete(arm: Arc<Arm>, call: Call, permit: Permit<Write>, nea
     let mut turns = Turns::new(permit);
     loop {
         let decided = decide_delete(turns.permit()?, &id, &near).await;
-        if let Some((receipt, operation)) = turns.settle(decided).await? {
+        if let Some((receipt, operation)) = arm.queue.watching(&id, turns.settle(decided)).await? {
             let url = arm.submit(&call.head, operation, None);
             return Ok(Reply::new(receipt, StatusCode::ACCEPTED, "").with("location", url.results).with("retry-after", "1"));
         }

@@ -7,7 +7,9 @@ use crate::Arm;
 use crate::calls::groups::{self, may_read, tag_fits, tag_name};
 use crate::change::{Change, Turns, close, refuse};
 use crate::filter::Filter;
-use crate::model::{DELETING, GROUPS, OPERATIONS, Operation, PENDING, Pending, Purpose, RESOURCES, Resource, SUCCEEDED, Status, row_name};
+use crate::model::{
+    CREATING, DELETING, GROUPS, OPERATIONS, Operation, PENDING, Pending, Purpose, RESOURCES, Resource, SUCCEEDED, Status, row_name,
+};
 use crate::{names, paging, target};
 use base::{Error, Kind, OperationId, ResourceId, Result};
 use http::StatusCode;
@@ -145,7 +147,7 @@ async fn write(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbour
     let mut turns = Turns::new(permit);
     let (receipt, decision) = loop {
         let decided = decide(&arm, &*kind, turns.permit()?, &id, &body, &version, merge, &near).await;
-        if let Some(done) = turns.settle(decided).await? {
+        if let Some(done) = arm.queue.watching(&id, turns.settle(decided)).await? {
             break done;
         }
     };
@@ -154,8 +156,9 @@ async fn write(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbour
         Decision::Done { have, created } => return Ok(Reply::json(receipt, status(created), &arm.show(&*kind, &have, &near))),
         Decision::Began { have, operation, created } => (have, operation, created),
         Decision::Running { have, operation } => {
-            let url = arm.urls(&head, &operation);
-            let created = have.provisioning == "Creating";
+            // taken up already, unless it was stored and its first asker never heard of it
+            let url = arm.submit(&head, operation, None);
+            let created = have.provisioning == CREATING;
             return Ok(accepted(&arm, &*kind, &have, receipt, &url, created, &near));
         }
     };
@@ -173,17 +176,7 @@ async fn write(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbour
 }
 
 pub(crate) fn fault_error(fault: &crate::model::Fault) -> Error {
-    let kind = match fault.status {
-        400 => Kind::Invalid,
-        403 => Kind::Forbidden,
-        404 => Kind::NotFound,
-        409 => Kind::Conflict,
-        412 => Kind::PreconditionFailed,
-        501 => Kind::NotImplemented,
-        503 => Kind::Unavailable,
-        _ => Kind::Internal,
-    };
-    Error::new(kind, fault.code.clone(), fault.message.clone())
+    Error::new(Kind::of_status(fault.status), fault.code.clone(), fault.message.clone())
 }
 
 fn accepted(
@@ -257,7 +250,7 @@ async fn decide(
         let status = if created { 201 } else { 200 };
         return Ok(Change { batch: Some(batch), status, answer: Decision::Done { have: next, created } });
     }
-    next.provisioning = if created { "Creating" } else { "Updating" }.into();
+    next.provisioning = if created { CREATING } else { "Updating" }.into();
     let operation = Operation {
         id: OperationId::random(&*near.chance),
         purpose: Purpose::Put,
@@ -346,7 +339,7 @@ pub(crate) async fn delete(arm: Arc<Arm>, call: Call, permit: Permit<Write>, nea
     let mut turns = Turns::new(permit);
     let (receipt, operation) = loop {
         let decided = decide_delete(&*kind, turns.permit()?, &id, &near).await;
-        if let Some(done) = turns.settle(decided).await? {
+        if let Some(done) = arm.queue.watching(&id, turns.settle(decided)).await? {
             break done;
         }
     };
