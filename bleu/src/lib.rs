@@ -29,7 +29,6 @@ mod verify;
 pub mod witness;
 
 use anyhow::Result;
-use base::TenantId;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::io::IsTerminal;
 use std::net::SocketAddr;

@@ -39,9 +39,10 @@ pub async fn run(data: &Path, tenant: Option<&str>, replace_trust: bool) -> Resu
     signed_in?;
     let data = data.display().to_string();
     let data = env::quoted(&data);
+    let whose = tenant.map_or(String::new(), |domain| format!(" --tenant {domain}"));
     ui::line(phrase!(
-        "Signed in to the cloud {CLOUD}. In a shell with  eval \"$(bleu env --data {data})\"  the az command is now this region's.",
-        "Connecté au cloud {CLOUD}. Dans un shell avec  eval \"$(bleu env --data {data})\"  la commande az est maintenant celle de cette région."
+        "Signed in to the cloud {CLOUD}. In a shell with  eval \"$(bleu env --data {data}{whose})\"  the az command is now this region's.",
+        "Connecté au cloud {CLOUD}. Dans un shell avec  eval \"$(bleu env --data {data}{whose})\"  la commande az est maintenant celle de cette région."
     ));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::control::{self, Verb};
 use crate::folder::{Folder, write_public, write_secret};
-use crate::{phrase, ui};
+use crate::{credentials, phrase, ui};
 use anyhow::{Context, Result, ensure};
 use base::TenantId;
 use serde_json::Value;
@@ -19,9 +19,20 @@ pub async fn head(data: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A tenant by its id, or by its domain as in `bleu env`.
+fn tenant_of(folder: &Folder, tenant: Option<&str>) -> Result<Option<TenantId>> {
+    let Some(text) = tenant else { return Ok(None) };
+    match text.parse() {
+        Ok(id) => Ok(Some(id)),
+        Err(_) => Ok(Some(credentials::need(folder, Some(text))?.0.tenant)),
+    }
+}
+
 /// Writes the public keys to a file, or prints them.
-pub async fn trust(data: &Path, tenant: Option<TenantId>, out: Option<&Path>) -> Result<()> {
-    let text = control::ask(&Folder::existing(data)?, Verb::Trust { tenant }).await?;
+pub async fn trust(data: &Path, tenant: Option<&str>, out: Option<&Path>) -> Result<()> {
+    let folder = Folder::existing(data)?;
+    let tenant = tenant_of(&folder, tenant)?;
+    let text = control::ask(&folder, Verb::Trust { tenant }).await?;
     let Some(out) = out else {
         ui::bytes(&text);
         return Ok(());
@@ -36,9 +47,11 @@ pub async fn trust(data: &Path, tenant: Option<TenantId>, out: Option<&Path>) ->
 }
 
 /// Writes a bundle. It holds what the tenant's people did, so it is for its owner's eyes.
-pub async fn export(data: &Path, tenant: Option<TenantId>, out: PathBuf) -> Result<()> {
+pub async fn export(data: &Path, tenant: Option<&str>, out: PathBuf) -> Result<()> {
+    let folder = Folder::existing(data)?;
+    let tenant = tenant_of(&folder, tenant)?;
     let waiting = ui::waiting(crate::text::say("exporting the record", "export du journal").into());
-    let bundle = control::ask(&Folder::existing(data)?, Verb::Export { tenant }).await;
+    let bundle = control::ask(&folder, Verb::Export { tenant }).await;
     waiting.finish_and_clear();
     let bundle = bundle?;
     write_secret(&out, &bundle)?;
@@ -64,8 +77,9 @@ pub async fn prove(data: &Path, entry: &str) -> Result<()> {
 }
 
 /// Prints entries as they come, until interrupted; with `once` what is there.
-pub async fn follow(data: &Path, tenant: Option<TenantId>, from: Option<u64>, once: bool, as_json: bool) -> Result<()> {
+pub async fn follow(data: &Path, tenant: Option<&str>, from: Option<u64>, once: bool, as_json: bool) -> Result<()> {
     let folder = Folder::existing(data)?;
+    let tenant = tenant_of(&folder, tenant)?;
     let ask = async |from: u64| -> Result<Value> {
         let answer = control::ask(&folder, Verb::Entries { tenant, from }).await?;
         Ok(serde_json::from_slice(&answer)?)

@@ -225,10 +225,11 @@ fn a_second_tenant_is_one_command_away() {
     let tenant = added["tenant"].as_str().unwrap();
     assert_eq!(code(&run(&["record", "export", "--tenant", tenant, "--data", data, "--out", bundle])), 0);
     let trust = &path(temporary.path(), "trust");
-    assert_eq!(code(&run(&["record", "trust", "--tenant", tenant, "--data", data, "--out", trust])), 0);
+    assert_eq!(code(&run(&["record", "trust", "--tenant", "contoso-sa.bleu.localhost", "--data", data, "--out", trust])), 0);
     assert_eq!(code(&run(&["verify", bundle, "--trust", trust])), 0);
-    let nobody = "00000000-0000-4000-8000-000000000000";
-    assert_eq!(code(&run(&["record", "export", "--tenant", nobody, "--data", data, "--out", bundle])), 1);
+    for nobody in ["00000000-0000-4000-8000-000000000000", "nobody.bleu.localhost", "../client"] {
+        assert_eq!(code(&run(&["record", "export", "--tenant", nobody, "--data", data, "--out", bundle])), 1, "{nobody}");
+    }
     // without a witness, it says so
     assert_eq!(code(&run(&["status", "--data", data])), 1);
     assert!(region.stop().success());
