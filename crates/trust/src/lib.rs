@@ -11,8 +11,9 @@
 //! | `keys`, `layout` | the key hierarchy; every row of the store |
 //! | `export` | bundles and proofs for auditors |
 //!
-//! Rules that always hold: no act without an entry of its weight; no answer before the entry is durable; nothing is
-//! stored unsealed but the public log; nobody below or beside this crate sees a key or a plaintext row.
+//! Rules that always hold: no act without an entry of its weight; no answer before the entry is durable (or gathered,
+//! where that is its weight); no value is stored unsealed but the public log and the heads (`layout`); `store` sees no
+//! plaintext value and no key, only the keys of rows, which hold names.
 
 mod ask;
 mod batch;
