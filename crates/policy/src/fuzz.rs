@@ -19,7 +19,7 @@ pub fn fuzz_policy(bytes: &[u8]) {
     let Ok(properties) = serde_json::from_slice::<Value>(bytes) else { return };
     drop(Set::read(&properties));
     let Ok(definition) = Definition::read(&properties, &Everything) else { return };
-    let policy = Applied {
+    let policy = Arc::new(Applied {
         assignment_id: "/a".into(),
         assignment_name: "a".into(),
         assignment_display_name: "a".into(),
@@ -32,8 +32,7 @@ pub fn fuzz_policy(bytes: &[u8]) {
         definition_name: "d".into(),
         definition_display_name: "d".into(),
         set: None,
-        exemption: None,
-    };
+    });
     let subject = Subject {
         body: json!({"id": "/subscriptions/s/providers/N.S/t/x", "name": "x", "type": "N.S/t", "location": "francecentral", "tags": {"a": "b"},
             "properties": {"a": [{"b": 1}, {"b": "x"}], "c": true}}),

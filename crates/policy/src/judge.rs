@@ -33,8 +33,6 @@ pub struct Applied {
     pub definition_display_name: String,
     /// Of a member of an initiative: the initiative's id, name, display name, and the member's reference.
     pub set: Option<InSet>,
-    /// The exemption under which the resource is.
-    pub exemption: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -51,7 +49,7 @@ pub enum Compliance {
     /// The policy's condition does not hold: nothing to object.
     Compliant,
     NonCompliant,
-    /// Under an exemption.
+    /// Under an exemption: whoever knows exemptions says so.
     Exempt,
     /// Not for this kind of resource, or disabled.
     NotApplicable,
@@ -71,7 +69,7 @@ impl Compliance {
 /// Why a write is refused.
 #[derive(Clone, Debug)]
 pub struct Denial {
-    pub policy: Applied,
+    pub policy: Arc<Applied>,
     pub effect: Effect,
     /// What was compared with what.
     pub evaluated: Vec<Value>,
@@ -137,7 +135,6 @@ impl Applied {
         match held {
             Ok(false) if conditional => Compliance::NotApplicable,
             Ok(false) => Compliance::Compliant,
-            _ if self.exemption.is_some() => Compliance::Exempt,
             Ok(true) if conditional && exists(self, subject) => Compliance::Compliant,
             Ok(true) if effect == Effect::Modify && !self.would_modify(subject, &evaluation) => Compliance::Compliant,
             _ => Compliance::NonCompliant,
@@ -197,15 +194,15 @@ fn evaluation_true(value: &Value) -> bool {
     value.as_bool().unwrap_or_else(|| value.as_str().is_some_and(|s| s.eq_ignore_ascii_case("true")))
 }
 
-/// Judges a wish before it is carried out. Only what is enforced and not exempt takes part in refusals and changes.
-pub fn judge(mut subject: Subject, policies: &[Applied], around: &Surroundings, aliases: &dyn Aliases) -> Decision {
+/// Judges a wish before it is carried out. `policies` are those that reach the resource and from which it is not exempt.
+pub fn judge(mut subject: Subject, policies: &[Arc<Applied>], around: &Surroundings, aliases: &dyn Aliases) -> Decision {
     let mut denials = Vec::new();
     let (mut audits, mut changed) = (Vec::new(), false);
     let mut written: HashMap<String, Value> = HashMap::new();
     // what can't be told is looked at with those that refuse
     let effect_of = |p: &Applied| p.effect(around, aliases);
-    let active: Vec<(&Applied, Result<Effect, Fault>)> =
-        policies.iter().filter(|p| p.exemption.is_none() && p.looks_at(&subject)).map(|p| (p, effect_of(p))).collect();
+    let active: Vec<(&Arc<Applied>, Result<Effect, Fault>)> =
+        policies.iter().filter(|p| p.looks_at(&subject)).map(|p| (p, effect_of(p))).collect();
     for (policy, effect) in &active {
         let Ok(effect @ (Effect::Append | Effect::Modify)) = effect else { continue };
         if !policy.enforced {
@@ -245,9 +242,9 @@ pub fn judge(mut subject: Subject, policies: &[Applied], around: &Surroundings, 
 }
 
 /// Judges a deletion: `denyAction` (Azure Policy, "denyAction effect").
-pub fn judge_delete(subject: &Subject, policies: &[Applied], around: &Surroundings, aliases: &dyn Aliases) -> Vec<Denial> {
+pub fn judge_delete(subject: &Subject, policies: &[Arc<Applied>], around: &Surroundings, aliases: &dyn Aliases) -> Vec<Denial> {
     let mut denials = Vec::new();
-    for policy in policies.iter().filter(|p| p.enforced && p.exemption.is_none() && p.definition.mode != Mode::Other) {
+    for policy in policies.iter().filter(|p| p.enforced && p.definition.mode != Mode::Other) {
         if !matches!(policy.effect(around, aliases), Ok(Effect::DenyAction)) {
             continue;
         }
@@ -270,7 +267,7 @@ enum Altered {
 
 fn alter(
     subject: &mut Subject,
-    policy: &Applied,
+    policy: &Arc<Applied>,
     effect: Effect,
     around: &Surroundings,
     aliases: &dyn Aliases,
@@ -309,7 +306,7 @@ fn alter(
 
 fn denial(
     subject: &Subject,
-    policy: &Applied,
+    policy: &Arc<Applied>,
     effect: Effect,
     around: &Surroundings,
     aliases: &dyn Aliases,
