@@ -201,6 +201,12 @@ impl Segments {
     }
 }
 
+/// Room for a header and a range of content; for none of it where no chunk has that range, which reading then says.
+fn room_for(range: &Range<u64>) -> Vec<u8> {
+    let bytes = range.end.saturating_sub(range.start);
+    vec![0; HEADER_BYTES + if bytes <= CHUNK_BYTES_MAX as u64 { bytes as usize } else { 0 }]
+}
+
 fn too_large() -> Error {
     Error::new(Kind::TooLarge, "ChunkTooLarge", format!("A chunk holds at most {CHUNK_BYTES_MAX} bytes."))
 }
@@ -252,7 +258,8 @@ impl Shared {
         Ok(Some(file))
     }
 
-    fn read(&self, id: ChunkId, at: &Placed, range: &Range<u64>) -> Result<Bytes> {
+    /// `room`: [`room_for`] the range.
+    fn read(&self, id: ChunkId, at: &Placed, range: &Range<u64>, mut room: Vec<u8>) -> Result<Bytes> {
         let damaged = |why: &str| Error::internal(format!("chunk {id} in segment {} at {} {why}", at.segment, at.offset));
         if at.site != self.site {
             return Err(damaged("is at another site"));
@@ -262,24 +269,19 @@ impl Shared {
         }
         let file = self.file(at)?;
         // one read when the range follows the header, two otherwise
-        let together = if range.start == 0 { range.end as usize } else { 0 };
-        let mut first = vec![0; HEADER_BYTES + together];
-        file.read_at(at.offset, &mut first).map_err(|e| damaged("cannot be read").because(e))?;
-        let header = Header::decode(&first[..HEADER_BYTES]).ok_or_else(|| damaged("has no readable header"))?;
+        let together = if range.start == 0 { room.len() } else { HEADER_BYTES };
+        file.read_at(at.offset, &mut room[..together]).map_err(|e| damaged("cannot be read").because(e))?;
+        let header = Header::decode(&room[..HEADER_BYTES]).ok_or_else(|| damaged("has no readable header"))?;
         if header.id != id || header.length != at.length {
             return Err(damaged("is another chunk"));
         }
-        if range.start == 0 {
-            let bytes = Bytes::from(first).slice(HEADER_BYTES..);
-            if range.end == at.length && checksum(&[&bytes]) != header.checksum {
-                return Err(damaged("fails its checksum"));
-            }
-            return Ok(bytes);
-        }
-        let mut bytes = vec![0; (range.end - range.start) as usize];
         let offset = at.offset + HEADER_BYTES as u64 + range.start;
-        file.read_at(offset, &mut bytes).map_err(|e| damaged("cannot be read").because(e))?;
-        Ok(bytes.into())
+        file.read_at(offset + (together - HEADER_BYTES) as u64, &mut room[together..]).map_err(|e| damaged("cannot be read").because(e))?;
+        let bytes = Bytes::from(room).slice(HEADER_BYTES..);
+        if range.start == 0 && range.end == at.length && checksum(&[&bytes]) != header.checksum {
+            return Err(damaged("fails its checksum"));
+        }
+        Ok(bytes)
     }
 
     /// Zeroes the header, so that the chunk is gone for readers, and gives whole pages back.
@@ -546,14 +548,14 @@ impl Blobs for Segments {
 
     fn read<'a>(&'a self, id: ChunkId, at: &'a Placed, range: Range<u64>) -> Fut<'a, Result<Bytes>> {
         let here = range.end.saturating_sub(range.start) <= READ_HERE_BYTES_MAX;
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return Box::pin(std::future::ready(self.shared.read(id, at, &range)));
+        // on the caller's thread: a reading thread that comes and goes would leave its allocator holding a buffer or two
+        let room = room_for(&range);
+        let runtime = match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if !here => runtime,
+            _ => return Box::pin(std::future::ready(self.shared.read(id, at, &range, room))),
         };
-        if here {
-            return Box::pin(std::future::ready(self.shared.read(id, at, &range)));
-        }
         let (shared, at) = (self.shared.clone(), at.clone());
-        let reading = runtime.spawn_blocking(move || shared.read(id, &at, &range));
+        let reading = runtime.spawn_blocking(move || shared.read(id, &at, &range, room));
         Box::pin(async move { reading.await.unwrap_or_else(|e| Err(Error::internal(e))) })
     }
 
