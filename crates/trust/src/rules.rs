@@ -55,12 +55,13 @@ pub const PARTS: &[Part] = &[
 ];
 
 impl Part {
-    fn allows(&self, name: &str, action: &str, target: &ResourceId) -> bool {
-        let of_kind = |kind: &str| target.resource_type().is_some_and(|t| t.eq_ignore_ascii_case(kind));
+    fn allows(&self, name: &str, action: &str, ask: &Ask) -> bool {
+        let target = &ask.target;
+        let management = !ask.data && ask.scope == *target;
         let reaches = match self.reach {
-            Reach::Tenant => target.tenant_id().is_some_and(|id| *target == ResourceId::tenant(id)),
-            Reach::Subscription => target.subscription_id().is_some_and(|id| *target == ResourceId::subscription(id)),
-            Reach::Resource(kind) => of_kind(kind),
+            Reach::Tenant => management && target.tenant_id().is_some_and(|id| *target == ResourceId::tenant(id)),
+            Reach::Subscription => management && target.subscription_id().is_some_and(|id| *target == ResourceId::subscription(id)),
+            Reach::Resource(kind) => management && target.resource_type().is_some_and(|t| t.eq_ignore_ascii_case(kind)),
             Reach::Anything => true,
         };
         let named = self.action == action || self.action.ends_with('/') && action.starts_with(self.action);
@@ -69,8 +70,8 @@ impl Part {
 }
 
 fn part_may(parts: &[Part], name: &str, ask: &Ask) -> bool {
-    let listed = |action: &String| parts.iter().any(|part| part.allows(name, action, &ask.target));
-    !ask.data && ask.scope == ask.target && !ask.actions.is_empty() && ask.actions.iter().all(listed)
+    let listed = |action: &String| parts.iter().any(|part| part.allows(name, action, ask));
+    !ask.actions.is_empty() && ask.actions.iter().all(listed)
 }
 
 /// What nobody above can overrule. `None`: not decided here, ask the [`Rules`].
