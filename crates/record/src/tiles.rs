@@ -38,8 +38,8 @@ impl TilePath {
             "entries" => None,
             digits => Some(digits.parse::<u8>().ok().filter(|level| *level < 64).ok_or_else(wrong)?),
         };
-        // the library stops the process on a width of zero
-        if rest.ends_with(".p/0") {
+        // the library stops the process on a width of zero, however it is written
+        if rest.rsplit_once(".p/").is_some_and(|(_, width)| !width.starts_with(|c: char| ('1'..='9').contains(&c))) {
             return Err(wrong());
         }
         let tile = Tile::from_path(&format!("tile/8/{}/{rest}", if level.is_none() { "data" } else { first })).map_err(|_| wrong())?;
@@ -439,6 +439,8 @@ mod tests {
             "tile/00/000",
             "tile/0/1",
             "tile/0/000.p/0",
+            "tile/0/000.p/00",
+            "tile/0/000.p/+0",
             "tile/0/000.p/256",
             "tile/0/000.p/01",
             "tile/data/000",
