@@ -21,8 +21,8 @@ const CRYPTOGRAPHY: &[(&[&str], &[&str])] = &[
     (&["aws-lc-rs", "argon2", "md-5", "rcgen", "x509-parser", "subtle"], &["crypto"]),
     // Leaf and node hashes of the log are what these two compute; `record` sits beside `crypto` and cannot ask it.
     (&["signed_note", "tlog_tiles", "sha2"], &["record"]),
-    // TLS ends in the gateway; tests and the command line speak it as clients.
-    (&["rustls", "tokio-rustls", "rustls-pki-types", "rustls-pemfile"], &["gateway", "bleu", "testkit", "tests", "bench"]),
+    // TLS ends in the gateway; tests and the command line speak it as clients, and the store to a database.
+    (&["rustls", "tokio-rustls", "rustls-pki-types", "rustls-pemfile"], &["gateway", "store", "bleu", "testkit", "tests", "bench"]),
     // Chance is a trait of `base`; only its real source and key generation may ask the system.
     (&["getrandom"], &["base", "crypto"]),
     // Not used: one library of primitives is enough.
