@@ -95,7 +95,9 @@ impl<'a> Eval<'a> {
 
     fn text(&mut self, text: &str) -> Got {
         match written(text) {
-            Written::Literal(literal) if self.escape => Ok(Value::String(if literal.starts_with('[') { text.to_owned() } else { literal.to_owned() })),
+            Written::Literal(literal) if self.escape => {
+                Ok(Value::String(if literal.starts_with('[') { text.to_owned() } else { literal.to_owned() }))
+            }
             Written::Literal(literal) => Ok(Value::String(literal.to_owned())),
             Written::Expression(inside) => match parse(inside).and_then(|e| self.expression(&e)) {
                 Err(Trouble::Waits) if self.keep_raw => {
@@ -181,7 +183,9 @@ impl<'a> Eval<'a> {
             Some(count) => wrong(format!(
                 "The copy count '{count}' of '{name}' is not valid: it must be from 0 to 800. Please see https://aka.ms/arm-copy for usage details"
             )),
-            None => wrong(format!("The copy count of '{name}' is not a whole number. Please see https://aka.ms/arm-copy for usage details")),
+            None => {
+                wrong(format!("The copy count of '{name}' is not a whole number. Please see https://aka.ms/arm-copy for usage details"))
+            }
         }
     }
 
@@ -197,7 +201,9 @@ impl<'a> Eval<'a> {
 
     fn call(&mut self, name: &str, arguments: &[Expression]) -> Got {
         let Some(function) = functions::find(name) else {
-            return wrong(format!("The template function '{name}' is not valid. Please see https://aka.ms/arm-functions for usage details"));
+            return wrong(format!(
+                "The template function '{name}' is not valid. Please see https://aka.ms/arm-functions for usage details"
+            ));
         };
         if !(function.least..=function.most).contains(&arguments.len()) {
             return wrong(format!(
@@ -308,7 +314,9 @@ impl<'a> Eval<'a> {
     /// `variables('name')`.
     pub(crate) fn variable(&mut self, name: &str) -> Got {
         if self.arguments.is_some() {
-            return wrong("The template function 'variables' is not expected at this location. Please see https://aka.ms/arm-functions for usage details");
+            return wrong(
+                "The template function 'variables' is not expected at this location. Please see https://aka.ms/arm-functions for usage details",
+            );
         }
         if let Some(value) = find(&self.context.variables, name) {
             return Ok(value.clone());
@@ -420,13 +428,14 @@ pub(crate) fn step<'v>(value: &'v Value, key: &Value) -> Got<&'v Value> {
         }),
         (Value::Array(all), Value::Number(_)) => {
             let index = key.as_i64().unwrap_or(-1);
-            usize::try_from(index).ok().and_then(|i| all.get(i)).ok_or_else(|| {
-                Trouble::Wrong(format!("The language expression property array index '{index}' is out of bounds"))
-            })
+            usize::try_from(index)
+                .ok()
+                .and_then(|i| all.get(i))
+                .ok_or_else(|| Trouble::Wrong(format!("The language expression property array index '{index}' is out of bounds")))
         }
-        (Value::Array(_), Value::String(name)) => wrong(format!(
-            "The language expression property '{name}' can't be evaluated, property name must be an integer for arrays"
-        )),
+        (Value::Array(_), Value::String(name)) => {
+            wrong(format!("The language expression property '{name}' can't be evaluated, property name must be an integer for arrays"))
+        }
         (other, Value::String(name)) => wrong(format!(
             "The template language expression property '{name}' can't be evaluated: its owner is of type '{}'",
             type_of(other)

@@ -17,9 +17,16 @@ const DEPTH_MAX: usize = 60;
 pub(crate) enum Expression {
     Text(String),
     Integer(i64),
-    Call { namespace: Option<String>, name: String, arguments: Vec<Expression> },
+    Call {
+        namespace: Option<String>,
+        name: String,
+        arguments: Vec<Expression>,
+    },
     /// What is reached from a value by each key in turn.
-    Access { of: Box<Expression>, keys: Vec<Key> },
+    Access {
+        of: Box<Expression>,
+        keys: Vec<Key>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -174,7 +181,8 @@ impl Parser<'_> {
         while let Some(c) = self.peek().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
             self.at += c.len_utf8();
         }
-        if begin == self.at {
+        if begin == self.at || self.text.as_bytes()[begin].is_ascii_digit() {
+            self.at = begin;
             return self.unexpected("Identifier");
         }
         Ok(self.text[begin..self.at].to_owned())
@@ -235,7 +243,9 @@ mod tests {
 
     #[test]
     fn what_is_not_an_expression_is_refused() {
-        for bad in ["", "f", "f(", "f(,)", "f(1 2)", "f()x", "'a", "1.5", "f().", "f()[", "f()[]", "-", "99999999999999999999", "(f())", "a.b"] {
+        for bad in
+            ["", "f", "f(", "f(,)", "f(1 2)", "f()x", "'a", "1.5", "f().", "f()[", "f()[]", "-", "99999999999999999999", "(f())", "a.b"]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert!(parse(&format!("{}{}", "f(".repeat(100), ")".repeat(100))).is_err());

@@ -30,17 +30,43 @@ pub enum Question {
     /// `environment()`.
     Environment,
     /// `providers(namespace, type)`.
-    Providers { namespace: String, kind: Option<String> },
+    Providers {
+        namespace: String,
+        kind: Option<String>,
+    },
     /// `pickZones(namespace, type, location, count, offset)`: an array of texts.
-    PickZones { namespace: String, kind: String, location: String, count: i64, offset: i64 },
+    PickZones {
+        namespace: String,
+        kind: String,
+        location: String,
+        count: i64,
+        offset: i64,
+    },
     /// `toLogicalZone(s)` and `toPhysicalZone(s)`: a text or an array, as `zones` is.
-    Zones { logical: bool, subscription: String, location: String, zones: Value },
+    Zones {
+        logical: bool,
+        subscription: String,
+        location: String,
+        zones: Value,
+    },
     /// `reference(id)`: the whole body that a GET answers.
-    Reference { id: String, api_version: Option<String> },
+    Reference {
+        id: String,
+        api_version: Option<String>,
+    },
     /// `listKeys(id, version, body)` and its kin: what the POST answers.
-    List { function: String, id: String, api_version: String, body: Option<Value> },
+    List {
+        function: String,
+        id: String,
+        api_version: String,
+        body: Option<Value>,
+    },
     /// A parameter whose value lies in a vault.
-    Secret { vault: String, name: String, version: Option<String> },
+    Secret {
+        vault: String,
+        name: String,
+        version: Option<String>,
+    },
 }
 
 impl Question {

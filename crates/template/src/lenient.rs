@@ -53,10 +53,21 @@ pub struct Document {
 /// Error `InvalidRequestContent`: with the line and column of what can't be read.
 pub fn parse(bytes: &[u8]) -> Result<Document> {
     if bytes.len() > BYTES_MAX {
-        return Err(Error::new(base::Kind::TooLarge, "RequestContentTooLarge", format!("The request content is larger than {BYTES_MAX} bytes.")));
+        return Err(Error::new(
+            base::Kind::TooLarge,
+            "RequestContentTooLarge",
+            format!("The request content is larger than {BYTES_MAX} bytes."),
+        ));
     }
     let text = std::str::from_utf8(bytes).map_err(|_| unreadable("The text is not UTF-8", 1, 1))?;
-    let mut reader = Reader { text, at: text.strip_prefix('\u{feff}').map_or(0, |_| 3), line: 1, line_at: 0, pointer: String::new(), places: HashMap::new() };
+    let mut reader = Reader {
+        text,
+        at: text.strip_prefix('\u{feff}').map_or(0, |_| 3),
+        line: 1,
+        line_at: 0,
+        pointer: String::new(),
+        places: HashMap::new(),
+    };
     reader.blank()?;
     let value = reader.value(0)?;
     reader.blank()?;
@@ -224,7 +235,9 @@ impl Reader<'_> {
         while self.peek().is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '+' | '.')) {
             self.next();
         }
-        serde_json::from_str::<Number>(&self.text[begin..self.at]).map(Value::Number).map_err(|_| self.wrong("Input string is not a valid number"))
+        serde_json::from_str::<Number>(&self.text[begin..self.at])
+            .map(Value::Number)
+            .map_err(|_| self.wrong("Input string is not a valid number"))
     }
 
     fn string(&mut self) -> Result<String> {

@@ -142,7 +142,14 @@ fn secret(eval: &mut Eval, name: &str, reference: &Value) -> Got {
 }
 
 /// `secret`: the value stands in something secure, so that no message shows it.
-pub(crate) fn check(name: &str, schema: &Map<String, Value>, value: &Value, definitions: &Map<String, Value>, secret: bool, depth: usize) -> Got<()> {
+pub(crate) fn check(
+    name: &str,
+    schema: &Map<String, Value>,
+    value: &Value,
+    definitions: &Map<String, Value>,
+    secret: bool,
+    depth: usize,
+) -> Got<()> {
     if depth > DEPTH_MAX {
         return wrong(format!("The value of the template parameter '{name}' is nested too deeply"));
     }
@@ -171,13 +178,19 @@ pub(crate) fn check(name: &str, schema: &Map<String, Value>, value: &Value, defi
         Value::Array(all) => Some(all.len() as i64),
         _ => None,
     };
-    for (actual, least, most, what) in [(length, "minLength", "maxLength", "Length of the value"), (value.as_i64(), "minValue", "maxValue", "The value")] {
+    for (actual, least, most, what) in
+        [(length, "minLength", "maxLength", "Length of the value"), (value.as_i64(), "minValue", "maxValue", "The value")]
+    {
         let Some(actual) = actual else { continue };
         if let Some(bound) = number(least).filter(|b| actual < *b) {
-            return wrong(format!("The provided value for the template parameter '{name}' is not valid. {what} should be greater than or equal to '{bound}'. {HELP}"));
+            return wrong(format!(
+                "The provided value for the template parameter '{name}' is not valid. {what} should be greater than or equal to '{bound}'. {HELP}"
+            ));
         }
         if let Some(bound) = number(most).filter(|b| actual > *b) {
-            return wrong(format!("The provided value for the template parameter '{name}' is not valid. {what} should be less than or equal to '{bound}'. {HELP}"));
+            return wrong(format!(
+                "The provided value for the template parameter '{name}' is not valid. {what} should be less than or equal to '{bound}'. {HELP}"
+            ));
         }
     }
     match value {
@@ -204,13 +217,24 @@ fn check_one(name: &str, declaration: &Value, value: &Value, definitions: &Map<S
     check(name, &schema, value, definitions, secret, depth + 1)
 }
 
-fn check_items(name: &str, schema: &Map<String, Value>, all: &[Value], definitions: &Map<String, Value>, secret: bool, depth: usize) -> Got<()> {
+fn check_items(
+    name: &str,
+    schema: &Map<String, Value>,
+    all: &[Value],
+    definitions: &Map<String, Value>,
+    secret: bool,
+    depth: usize,
+) -> Got<()> {
     let first = schema.get("prefixItems").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for (at, value) in all.iter().enumerate() {
         let declaration = first.get(at).or_else(|| schema.get("items"));
         match declaration {
-            Some(Value::Bool(false)) => return wrong(format!("The array of the template parameter '{name}' has more items than its type allows. {HELP}")),
-            Some(declaration) if declaration.is_object() => check_one(&format!("{name}[{at}]"), declaration, value, definitions, secret, depth)?,
+            Some(Value::Bool(false)) => {
+                return wrong(format!("The array of the template parameter '{name}' has more items than its type allows. {HELP}"));
+            }
+            Some(declaration) if declaration.is_object() => {
+                check_one(&format!("{name}[{at}]"), declaration, value, definitions, secret, depth)?
+            }
             _ => {}
         }
     }
@@ -231,7 +255,9 @@ fn check_properties(
         let variants = discriminator.get("mapping").and_then(Value::as_object);
         return match chosen.and_then(|c| variants?.get(c)) {
             Some(declaration) => check_one(name, declaration, &Value::Object(map.clone()), definitions, secret, depth),
-            None => wrong(format!("The object of the template parameter '{name}' has no valid value of its discriminator '{property}'. {HELP}")),
+            None => {
+                wrong(format!("The object of the template parameter '{name}' has no valid value of its discriminator '{property}'. {HELP}"))
+            }
         };
     }
     let none = Map::new();
@@ -246,9 +272,13 @@ fn check_properties(
     for (property, value) in map.iter().filter(|(p, _)| find(declared, p).is_none()) {
         match schema.get("additionalProperties") {
             Some(Value::Bool(false)) => {
-                return wrong(format!("The object of the template parameter '{name}' has a property '{property}' that its type does not allow. {HELP}"));
+                return wrong(format!(
+                    "The object of the template parameter '{name}' has a property '{property}' that its type does not allow. {HELP}"
+                ));
             }
-            Some(declaration) if declaration.is_object() => check_one(&format!("{name}.{property}"), declaration, value, definitions, secret, depth)?,
+            Some(declaration) if declaration.is_object() => {
+                check_one(&format!("{name}.{property}"), declaration, value, definitions, secret, depth)?
+            }
             _ => {}
         }
     }

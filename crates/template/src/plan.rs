@@ -11,7 +11,7 @@ use crate::words::{Got, Trouble, invalid, type_of, unparsed, wrong};
 use base::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// Azure's limits.
 const PARAMETERS_MAX: usize = 256;
@@ -21,13 +21,41 @@ const OUTPUTS_MAX: usize = 256;
 const CHILDREN_DEPTH_MAX: usize = 8;
 
 const MEMBERS: [&str; 14] = [
-    "$schema", "contentVersion", "languageVersion", "apiProfile", "metadata", "definitions", "parameters", "variables", "functions", "resources",
-    "outputs", "imports", "extensions", "asserts",
+    "$schema",
+    "contentVersion",
+    "languageVersion",
+    "apiProfile",
+    "metadata",
+    "definitions",
+    "parameters",
+    "variables",
+    "functions",
+    "resources",
+    "outputs",
+    "imports",
+    "extensions",
+    "asserts",
 ];
 /// What a resource of a template has besides its body.
 const HEAD: [&str; 18] = [
-    "type", "apiVersion", "name", "condition", "copy", "dependsOn", "scope", "resources", "comments", "metadata", "existing", "import",
-    "extension", "asserts", "resourceGroup", "subscriptionId", "@options", "$schema",
+    "type",
+    "apiVersion",
+    "name",
+    "condition",
+    "copy",
+    "dependsOn",
+    "scope",
+    "resources",
+    "comments",
+    "metadata",
+    "existing",
+    "import",
+    "extension",
+    "asserts",
+    "resourceGroup",
+    "subscriptionId",
+    "@options",
+    "$schema",
 ];
 const DEPLOYMENTS: &str = "Microsoft.Resources/deployments";
 
@@ -191,22 +219,7 @@ pub fn plan(request: &Request, host: &dyn Host) -> Result<Plan> {
     let mut context = context_of(template, request)?;
     evaluate_parameters(&mut context, request, host)?;
     evaluate_variables(&mut context, request, host)?;
-    let mut heads = Heads { context: &context, host, places: &request.places, out: Vec::new(), targets: Vec::new(), loops: Vec::new() };
-    match template.get("resources") {
-        Some(Value::Object(all)) => {
-            for (symbol, raw) in all {
-                heads.add(raw, Some(symbol), None, &format!("/resources/{}", symbol.replace('~', "~0").replace('/', "~1")), &[], 0)?;
-            }
-        }
-        Some(Value::Array(all)) => {
-            for (at, raw) in all.iter().enumerate() {
-                heads.add(raw, None, None, &format!("/resources/{at}"), &[], 0)?;
-            }
-        }
-        _ => return Err(unparsed("Required property 'resources' not found in JSON. Path 'properties.template'")),
-    }
-    let (heads, targets, loops) = (heads.out, heads.targets, heads.loops);
-    (context.targets, context.loops) = (targets, loops);
+    let (mut context, heads) = heads_of(template, context, &request.places, host)?;
     let names = Names::of(&heads);
     let mut resources = Vec::with_capacity(heads.len());
     for (at, head) in heads.iter().enumerate() {
@@ -275,7 +288,9 @@ impl Plan {
                 Err(Trouble::Wrong(inner)) => {
                     return Err(Error::invalid(
                         "DeploymentOutputEvaluationFailed",
-                        format!("Unable to evaluate template outputs: '{name}'. Please see error details and deployment operations. {inner}."),
+                        format!(
+                            "Unable to evaluate template outputs: '{name}'. Please see error details and deployment operations. {inner}."
+                        ),
                     ));
                 }
             }
@@ -288,15 +303,24 @@ fn template_of(template: &Value) -> Result<&Map<String, Value>> {
     let Value::Object(map) = template else { return Err(unparsed("The template is not a JSON object")) };
     for name in map.keys() {
         if !MEMBERS.iter().any(|m| m.eq_ignore_ascii_case(name)) {
-            return Err(unparsed(format!("Could not find member '{name}' on object of type 'Template'. Path 'properties.template.{name}'")));
+            return Err(unparsed(format!(
+                "Could not find member '{name}' on object of type 'Template'. Path 'properties.template.{name}'"
+            )));
         }
     }
     let text = |name: &str| map.get(name).and_then(Value::as_str);
-    let Some(schema) = text("$schema") else { return Err(unparsed("Required property '$schema' not found in JSON. Path 'properties.template'")) };
+    let Some(schema) = text("$schema") else {
+        return Err(unparsed("Required property '$schema' not found in JSON. Path 'properties.template'"));
+    };
     if text("contentVersion").is_none() {
         return Err(unparsed("Required property 'contentVersion' not found in JSON. Path 'properties.template'"));
     }
-    let known = ["deploymentTemplate.json", "subscriptionDeploymentTemplate.json", "managementGroupDeploymentTemplate.json", "tenantDeploymentTemplate.json"];
+    let known = [
+        "deploymentTemplate.json",
+        "subscriptionDeploymentTemplate.json",
+        "managementGroupDeploymentTemplate.json",
+        "tenantDeploymentTemplate.json",
+    ];
     let file = schema.trim_end_matches('#').rsplit('/').next().unwrap_or("");
     if !known.iter().any(|k| k.eq_ignore_ascii_case(file)) {
         return Err(invalid(format!(
@@ -317,19 +341,25 @@ fn section<'v>(template: &'v Map<String, Value>, name: &str) -> Result<Option<&'
     match template.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(map)) => Ok(Some(map)),
-        Some(other) => Err(unparsed(format!("The template's '{name}' is of type '{}', not 'Object'. Path 'properties.template.{name}'", type_of(other)))),
+        Some(other) => Err(unparsed(format!(
+            "The template's '{name}' is of type '{}', not 'Object'. Path 'properties.template.{name}'",
+            type_of(other)
+        ))),
     }
 }
 
 fn context_of(template: &Map<String, Value>, request: &Request) -> Result<Context> {
-    let mut context = Context { scope: request.scope.trim_end_matches('/').to_owned(), given: request.parameters.clone(), ..Context::default() };
+    let mut context =
+        Context { scope: request.scope.trim_end_matches('/').to_owned(), given: request.parameters.clone(), ..Context::default() };
     context.declared_parameters = section(template, "parameters")?.cloned().unwrap_or_default();
     context.definitions = section(template, "definitions")?.cloned().unwrap_or_default();
     for (name, raw) in section(template, "variables")?.into_iter().flatten() {
         let loops = raw.as_array().filter(|_| name.eq_ignore_ascii_case("copy"));
         for copy in loops.into_iter().flatten() {
             let (Some(loop_name), Some(count)) = (copy.get("name").and_then(Value::as_str), copy.get("count")) else {
-                return Err(invalid("A copy of the template's variables has no name or no count. Please see https://aka.ms/arm-copy for usage details"));
+                return Err(invalid(
+                    "A copy of the template's variables has no name or no count. Please see https://aka.ms/arm-copy for usage details",
+                ));
             };
             let raw = copy.get("input").cloned().unwrap_or(Value::Null);
             context.declared_variables.push((loop_name.to_owned(), Variable { raw, count: Some(count.clone()) }));
@@ -354,7 +384,11 @@ fn context_of(template: &Map<String, Value>, request: &Request) -> Result<Contex
 
 fn functions_of(template: &Map<String, Value>) -> Result<Vec<UserFunction>> {
     let mut out = Vec::new();
-    let wrong = || invalid("The template's functions are not valid: each has a namespace and members. Please see https://aka.ms/arm-template/#functions for usage details");
+    let wrong = || {
+        invalid(
+            "The template's functions are not valid: each has a namespace and members. Please see https://aka.ms/arm-template/#functions for usage details",
+        )
+    };
     let all = match template.get("functions") {
         None | Some(Value::Null) => return Ok(out),
         Some(Value::Array(all)) => all,
@@ -444,10 +478,43 @@ fn at_resource(trouble: Trouble, id: &str, line: usize, column: usize) -> Error 
         Trouble::Refused(error) => error,
         Trouble::Wrong(inner) => Error::invalid(
             "InvalidTemplate",
-            format!("Unable to process template language expressions for resource '{id}' at line '{line}' and column '{column}'. '{inner}.'"),
+            format!(
+                "Unable to process template language expressions for resource '{id}' at line '{line}' and column '{column}'. '{inner}.'"
+            ),
         ),
-        Trouble::Waits => invalid(format!("The resource '{id}' at line '{line}' and column '{column}' needs what is known only at run time")),
+        Trouble::Waits => {
+            invalid(format!("The resource '{id}' at line '{line}' and column '{column}' needs what is known only at run time"))
+        }
     }
+}
+
+/// Every resource before its body. With symbolic names the head of one may tell of another (`resourceInfo`), in any order.
+fn heads_of<'v>(template: &'v Map<String, Value>, context: Context, places: &Places, host: &dyn Host) -> Result<(Context, Vec<Head<'v>>)> {
+    let mut waiting: VecDeque<(Option<&str>, &'v Value, String)> = match template.get("resources") {
+        Some(Value::Object(all)) => {
+            let pointer = |symbol: &str| format!("/resources/{}", symbol.replace('~', "~0").replace('/', "~1"));
+            all.iter().map(|(symbol, raw)| (Some(symbol.as_str()), raw, pointer(symbol))).collect()
+        }
+        Some(Value::Array(all)) => all.iter().enumerate().map(|(at, raw)| (None, raw, format!("/resources/{at}"))).collect(),
+        _ => return Err(unparsed("Required property 'resources' not found in JSON. Path 'properties.template'")),
+    };
+    let mut heads = Heads { context, host, places, out: Vec::new() };
+    let mut refused = 0;
+    while let Some((symbol, raw, pointer)) = waiting.pop_front() {
+        let before = (heads.out.len(), heads.context.targets.len(), heads.context.loops.len());
+        match heads.add(raw, symbol, None, &pointer, &[], 0) {
+            Ok(()) => refused = 0,
+            Err(_) if symbol.is_some() && refused < waiting.len() => {
+                heads.out.truncate(before.0);
+                heads.context.targets.truncate(before.1);
+                heads.context.loops.truncate(before.2);
+                refused += 1;
+                waiting.push_back((symbol, raw, pointer));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((heads.context, heads.out))
 }
 
 /// A resource of the template, one round of its loop, before its body.
@@ -471,12 +538,11 @@ struct Head<'v> {
 }
 
 struct Heads<'v, 'c> {
-    context: &'c Context,
+    /// Its targets and loops grow with each head.
+    context: Context,
     host: &'c dyn Host,
     places: &'c Places,
     out: Vec<Head<'v>>,
-    targets: Vec<Target>,
-    loops: Vec<String>,
 }
 
 struct Copy {
@@ -510,8 +576,8 @@ impl<'v> Heads<'v, '_> {
         }
         let copy = self.copy(map, symbol).map_err(|trouble| told(trouble, &not_valid))?;
         let Some(copy) = copy else { return self.one(map, symbol, None, &[], parent, pointer, loops, depth, (line, column), &not_valid) };
-        self.loops.push(copy.name.clone());
-        self.loops.extend(symbol.map(str::to_owned));
+        self.context.loops.push(copy.name.clone());
+        self.context.loops.extend(symbol.map(str::to_owned));
         let (mut before, mut now): (Vec<usize>, Vec<usize>) = Default::default();
         for index in 0..copy.count {
             let mut inside = loops.to_vec();
@@ -519,7 +585,7 @@ impl<'v> Heads<'v, '_> {
             if copy.batch.is_some_and(|size| now.len() >= size) {
                 before = std::mem::take(&mut now);
             }
-            if self.targets.len() < RESOURCES_MAX + 1 {
+            if self.context.targets.len() < RESOURCES_MAX + 1 {
                 now.push(self.out.len());
             }
             self.one(map, symbol, Some(&copy), &before, parent, pointer, &inside, depth, (line, column), &not_valid)?;
@@ -529,7 +595,7 @@ impl<'v> Heads<'v, '_> {
 
     fn copy(&self, map: &Map<String, Value>, symbol: Option<&str>) -> Got<Option<Copy>> {
         let Some(copy) = map.get("copy") else { return Ok(None) };
-        let mut eval = Eval::new(self.context, self.host, Place::Plain);
+        let mut eval = Eval::new(&self.context, self.host, Place::Plain);
         let name = match copy.get("name").map(|n| eval.value(n)).transpose()? {
             Some(Value::String(name)) => name,
             None if symbol.is_some() => symbol.unwrap_or_default().to_owned(),
@@ -540,7 +606,11 @@ impl<'v> Heads<'v, '_> {
             None | Some(Value::Null) => false,
             Some(Value::String(mode)) if mode.eq_ignore_ascii_case("parallel") => false,
             Some(Value::String(mode)) if mode.eq_ignore_ascii_case("serial") => true,
-            Some(_) => return wrong("the mode of its copy is neither 'serial' nor 'parallel'. Please see https://aka.ms/arm-copy for usage details"),
+            Some(_) => {
+                return wrong(
+                    "the mode of its copy is neither 'serial' nor 'parallel'. Please see https://aka.ms/arm-copy for usage details",
+                );
+            }
         };
         let batch = match copy.get("batchSize").map(|b| eval.value(b)).transpose()? {
             None | Some(Value::Null) => 1,
@@ -566,10 +636,10 @@ impl<'v> Heads<'v, '_> {
         (line, column): (usize, usize),
         not_valid: &dyn Fn(&str) -> Error,
     ) -> Result<()> {
-        if self.out.len() >= RESOURCES_MAX || self.targets.len() >= 2 * RESOURCES_MAX {
+        if self.out.len() >= RESOURCES_MAX || self.context.targets.len() >= 2 * RESOURCES_MAX {
             return Err(invalid(format!("The number of template resources limit exceeded. Limit: '{RESOURCES_MAX}'")));
         }
-        let mut eval = Eval::new(self.context, self.host, Place::Plain);
+        let mut eval = Eval::new(&self.context, self.host, Place::Plain);
         eval.loops = loops.to_vec();
         let found = head_texts(&mut eval, map).map_err(|trouble| told(trouble, not_valid))?;
         let (kind, name) = match parent {
@@ -590,7 +660,7 @@ impl<'v> Heads<'v, '_> {
         let kind_of_id = last_type(&id).unwrap_or_else(|| kind.clone());
         let index = loops.last().filter(|_| copy.is_some()).map(|l| l.index);
         let own_symbol = symbol.map(|s| index.map_or_else(|| s.to_owned(), |i| format!("{s}[{i}]")));
-        self.targets.push(Target {
+        self.context.targets.push(Target {
             symbol: own_symbol.clone(),
             member_of: symbol.filter(|_| copy.is_some()).map(str::to_owned),
             id: id.clone(),
@@ -678,7 +748,8 @@ impl<'v> Heads<'v, '_> {
                 },
             });
         }
-        if !kind.eq_ignore_ascii_case(DEPLOYMENTS) {
+        let existing = map.get("existing").and_then(Value::as_bool) == Some(true);
+        if !kind.eq_ignore_ascii_case(DEPLOYMENTS) && !existing {
             return Ok(own);
         }
         let (subscription, group) = (text("subscriptionId")?, text("resourceGroup")?);
@@ -694,7 +765,7 @@ impl<'v> Heads<'v, '_> {
     }
 
     fn symbol_id(&self, text: &str) -> Option<String> {
-        self.targets.iter().find(|t| t.symbol.as_deref().is_some_and(|s| s.eq_ignore_ascii_case(text))).map(|t| t.id.clone())
+        self.context.targets.iter().find(|t| t.symbol.as_deref().is_some_and(|s| s.eq_ignore_ascii_case(text))).map(|t| t.id.clone())
     }
 }
 
@@ -712,7 +783,9 @@ fn told(trouble: Trouble, not_valid: &dyn Fn(&str) -> Error) -> Error {
 /// The type that the last provider of an id names.
 fn last_type(id: &str) -> Option<String> {
     let at = id.to_ascii_lowercase().rfind("/providers/");
-    let Some(at) = at else { return id.to_ascii_lowercase().contains("/resourcegroups/").then(|| "Microsoft.Resources/resourceGroups".to_owned()) };
+    let Some(at) = at else {
+        return id.to_ascii_lowercase().contains("/resourcegroups/").then(|| "Microsoft.Resources/resourceGroups".to_owned());
+    };
     let parts: Vec<&str> = id[at + "/providers/".len()..].split('/').collect();
     let mut out = (*parts.first()?).to_owned();
     for part in parts.iter().skip(1).step_by(2) {
@@ -732,7 +805,10 @@ struct HeadTexts {
 fn head_texts(eval: &mut Eval, map: &Map<String, Value>) -> Got<HeadTexts> {
     let mut text = |name: &str| match map.get(name).map(|v| eval.value(v)).transpose()? {
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
-        Some(other) => wrong(format!("its '{name}' is of type '{}', or empty. Please see https://aka.ms/arm-syntax-resources for usage details", type_of(&other))),
+        Some(other) => wrong(format!(
+            "its '{name}' is of type '{}', or empty. Please see https://aka.ms/arm-syntax-resources for usage details",
+            type_of(&other)
+        )),
         None => wrong(format!("the '{name}' property is missing. Please see https://aka.ms/arm-syntax-resources for usage details")),
     };
     let (kind, name, api_version) = (text("type")?, text("name")?, text("apiVersion")?);
@@ -741,7 +817,10 @@ fn head_texts(eval: &mut Eval, map: &Map<String, Value>) -> Got<HeadTexts> {
         Some(Value::Bool(holds)) => holds,
         Some(Value::String(s)) if s.eq_ignore_ascii_case("true") || s.eq_ignore_ascii_case("false") => s.eq_ignore_ascii_case("true"),
         Some(other) => {
-            return wrong(format!("its condition is of type '{}', not 'Boolean'. Please see https://aka.ms/arm-syntax-resources for usage details", type_of(&other)));
+            return wrong(format!(
+                "its condition is of type '{}', not 'Boolean'. Please see https://aka.ms/arm-syntax-resources for usage details",
+                type_of(&other)
+            ));
         }
     };
     let depends_on = match map.get("dependsOn").map(|v| eval.value(v)).transpose()? {
@@ -789,7 +868,10 @@ fn planned(at: usize, head: &Head, heads: &[Head], names: &Names, context: &Cont
     let mut depends_on = head.after.clone();
     for text in &head.depends_on {
         match names.find(text) {
-            Some(found) if found.len() > 1 && found.iter().any(|f| heads[*f].loop_names.is_empty() && !heads[*f].id.eq_ignore_ascii_case(&heads[found[0]].id)) => {
+            Some(found)
+                if found.len() > 1
+                    && found.iter().any(|f| heads[*f].loop_names.is_empty() && !heads[*f].id.eq_ignore_ascii_case(&heads[found[0]].id)) =>
+            {
                 return Err(invalid(format!(
                     "The template resource '{}' at line '{}' and column '{}' depends on '{text}', which several resources of the template are called; use the resource id. Please see https://aka.ms/arm-syntax-resources for usage details",
                     head.name, head.line, head.column
@@ -799,11 +881,19 @@ fn planned(at: usize, head: &Head, heads: &[Head], names: &Names, context: &Cont
             // a loop without rounds, and what is there already
             None if context.loops.iter().any(|l| l.eq_ignore_ascii_case(text)) || context.target(text).is_some() => {}
             None => {
-                return Err(invalid(format!("The resource '{text}' is not defined in the template. Please see https://aka.ms/arm-syntax for usage details")));
+                return Err(invalid(format!(
+                    "The resource '{text}' is not defined in the template. Please see https://aka.ms/arm-syntax for usage details"
+                )));
             }
         }
     }
-    let raw = Value::Object(head.raw.iter().filter(|(name, _)| !HEAD.iter().any(|h| h.eq_ignore_ascii_case(name))).map(|(k, v)| (k.clone(), v.clone())).collect());
+    let raw = Value::Object(
+        head.raw
+            .iter()
+            .filter(|(name, _)| !HEAD.iter().any(|h| h.eq_ignore_ascii_case(name)))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+    );
     let mut eval = Eval::new(context, host, Place::Planning);
     eval.loops = head.loops.clone();
     if head.deployed {
@@ -903,7 +993,8 @@ fn implicit(eval: &mut Eval, raw: &Value, add: &mut dyn FnMut(&str)) {
 fn of_expression(eval: &mut Eval, expression: &Expression, add: &mut dyn FnMut(&str)) {
     match expression {
         Expression::Call { namespace, name, arguments } => {
-            let runtime = namespace.is_none() && (name.eq_ignore_ascii_case("reference") || name.eq_ignore_ascii_case("references") || is_list(name));
+            let runtime =
+                namespace.is_none() && (name.eq_ignore_ascii_case("reference") || name.eq_ignore_ascii_case("references") || is_list(name));
             if runtime && let Some(Ok(Value::String(about))) = arguments.first().map(|a| eval.expression(a)) {
                 add(&about);
             }

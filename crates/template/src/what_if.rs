@@ -180,7 +180,10 @@ mod tests {
         ];
         assert_eq!(found, want.map(|(p, k)| (p.to_owned(), k)));
         let list = difference(&before, &after).remove(4);
-        assert_eq!(list.children.iter().map(|c| (c.path.as_str(), c.kind)).collect::<Vec<_>>(), [("1", PropertyChangeType::Modify), ("2", PropertyChangeType::Create)]);
+        assert_eq!(
+            list.children.iter().map(|c| (c.path.as_str(), c.kind)).collect::<Vec<_>>(),
+            [("1", PropertyChangeType::Modify), ("2", PropertyChangeType::Create)]
+        );
         assert_eq!(list.to_json()["children"][0]["after"], 3);
     }
 

@@ -28,7 +28,10 @@ pub(crate) fn wrong<T>(message: impl Into<String>) -> Got<T> {
 
 /// `InvalidTemplate`: Deployment template validation failed.
 pub(crate) fn invalid(inner: impl AsRef<str>) -> Error {
-    Error::invalid("InvalidTemplate", format!("Deployment template validation failed: '{}'.", inner.as_ref().trim_end_matches('.').to_owned() + "."))
+    Error::invalid(
+        "InvalidTemplate",
+        format!("Deployment template validation failed: '{}'.", inner.as_ref().trim_end_matches('.').to_owned() + "."),
+    )
 }
 
 /// `InvalidTemplate`: the text is not a template.

@@ -13,9 +13,7 @@ pub(crate) fn same(one: &Value, other: &Value) -> bool {
             _ => a.as_f64() == b.as_f64(),
         },
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(name, a)| find(b, name).is_some_and(|b| same(a, b)))
-        }
+        (Value::Object(a), Value::Object(b)) => a.len() == b.len() && a.iter().all(|(name, a)| find(b, name).is_some_and(|b| same(a, b))),
         _ => one == other,
     }
 }
@@ -137,7 +135,11 @@ fn index(a: &mut Arguments, front: bool) -> Got {
 }
 fn folded(text: &str) -> Vec<u16> {
     // a letter whose lower case is longer would move what follows it
-    text.chars().flat_map(|c| if c.to_lowercase().count() == 1 { c.to_lowercase().next().unwrap_or(c) } else { c }.encode_utf16(&mut [0; 2]).to_vec()).collect()
+    text.chars()
+        .flat_map(|c| {
+            if c.to_lowercase().count() == 1 { c.to_lowercase().next().unwrap_or(c) } else { c }.encode_utf16(&mut [0; 2]).to_vec()
+        })
+        .collect()
 }
 fn position(text: &[u16], want: &[u16], front: bool) -> Option<usize> {
     if want.is_empty() {

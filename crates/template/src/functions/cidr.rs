@@ -80,7 +80,8 @@ pub(super) fn subnet(a: &mut Arguments) -> Got {
 pub(super) fn host(a: &mut Arguments) -> Got {
     let range = range(a)?;
     let index = u128::try_from(a.integer(1)?).ok();
-    let (skip, end) = if range.width == 32 && range.prefix < 31 { (1, range.last() - 1) } else { (u128::from(range.width == 128), range.last()) };
+    let (skip, end) =
+        if range.width == 32 && range.prefix < 31 { (1, range.last() - 1) } else { (u128::from(range.width == 128), range.last()) };
     let address = index.and_then(|i| range.network.checked_add(i)?.checked_add(skip)).filter(|at| *at <= end);
     address.map_or_else(|| a.fails("the range has no host of this index"), |at| Ok(Value::String(range.text(at))))
 }

@@ -143,7 +143,10 @@ fn duration(text: &str) -> Option<Duration> {
     }
     let mut seconds: i64 = 0;
     let day = 86_400;
-    for (part, units) in [(days, [('Y', 365 * day), ('M', 30 * day), ('W', 7 * day), ('D', day)]), (clock.unwrap_or(""), [('H', 3600), ('M', 60), ('S', 1), ('S', 1)])] {
+    for (part, units) in [
+        (days, [('Y', 365 * day), ('M', 30 * day), ('W', 7 * day), ('D', day)]),
+        (clock.unwrap_or(""), [('H', 3600), ('M', 60), ('S', 1), ('S', 1)]),
+    ] {
         let (mut rest, mut next) = (part, 0);
         while !rest.is_empty() {
             let end = rest.find(|c: char| !c.is_ascii_digit())?;

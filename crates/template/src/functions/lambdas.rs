@@ -29,7 +29,8 @@ fn taken<'e>(name: &str, argument: &'e Expression, least: usize, most: usize) ->
         && called.eq_ignore_ascii_case("lambda")
         && let Some((body, names)) = arguments.split_last()
     {
-        let texts: Option<Vec<String>> = names.iter().map(|n| if let Expression::Text(text) = n { Some(text.clone()) } else { None }).collect();
+        let texts: Option<Vec<String>> =
+            names.iter().map(|n| if let Expression::Text(text) = n { Some(text.clone()) } else { None }).collect();
         if let Some(names) = texts.filter(|n| (least..=most).contains(&n.len())) {
             return Ok(Lambda { names, body });
         }

@@ -81,7 +81,11 @@ fn order(a: &Arguments) -> Got<Ordering> {
         (Value::String(one), Value::String(other)) => Ok(one.cmp(other)),
         (Value::Number(one), Value::Number(other)) => match (one.as_i64(), other.as_i64()) {
             (Some(one), Some(other)) => Ok(one.cmp(&other)),
-            _ => one.as_f64().unwrap_or(0.0).partial_cmp(&other.as_f64().unwrap_or(0.0)).map_or_else(|| a.fails("the numbers can't be compared"), Ok),
+            _ => one
+                .as_f64()
+                .unwrap_or(0.0)
+                .partial_cmp(&other.as_f64().unwrap_or(0.0))
+                .map_or_else(|| a.fails("the numbers can't be compared"), Ok),
         },
         (Value::String(_) | Value::Number(_), _) => a.expects(1, "of the type of the first"),
         _ => a.expects(0, "a whole number or a text"),

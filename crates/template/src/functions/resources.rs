@@ -103,7 +103,10 @@ pub(super) fn to_zones(eval: &mut Eval, name: &str, arguments: &[Expression]) ->
     let zones = eval.expression(&arguments[2])?;
     let plural = name.to_ascii_lowercase().ends_with('s');
     if zones.is_array() != plural {
-        return wrong(format!("The template language function '{name}' expects its third parameter to be {}", if plural { "an array" } else { "a text" }));
+        return wrong(format!(
+            "The template language function '{name}' expects its third parameter to be {}",
+            if plural { "an array" } else { "a text" }
+        ));
     }
     let logical = name.to_ascii_lowercase().starts_with("tological");
     eval.ask(Question::Zones { logical, subscription, location, zones })
@@ -200,7 +203,9 @@ pub(super) fn subscription_resource_id(eval: &mut Eval, name: &str, arguments: &
     let at = usize::from(!all[0].contains('/'));
     let subscription = if at == 1 { Some(format!("/subscriptions/{}", all[0])) } else { subscription_of(&eval.context.scope) };
     let (Some(subscription), Some(kind)) = (subscription, all.get(at)) else {
-        return wrong(format!("Unable to evaluate template language function '{name}': the deployment is not in a subscription. Please see https://aka.ms/arm-functions for usage details"));
+        return wrong(format!(
+            "Unable to evaluate template language function '{name}': the deployment is not in a subscription. Please see https://aka.ms/arm-functions for usage details"
+        ));
     };
     let names: Vec<&str> = all[at + 1..].iter().map(String::as_str).collect();
     made(name, &subscription, kind, &names)
@@ -227,7 +232,11 @@ pub(super) fn management_group_resource_id(eval: &mut Eval, name: &str, argument
         let own = eval.ask(Question::ManagementGroup)?;
         match own.get("name").and_then(Value::as_str) {
             Some(group) => group.to_owned(),
-            None => return wrong(format!("Unable to evaluate template language function '{name}': the deployment is not in a management group")),
+            None => {
+                return wrong(format!(
+                    "Unable to evaluate template language function '{name}': the deployment is not in a management group"
+                ));
+            }
         }
     };
     let Some(kind) = all.get(at) else { return wrong(format!("The template language function '{name}' expects a type")) };
@@ -260,7 +269,9 @@ pub(super) fn reference(eval: &mut Eval, name: &str, arguments: &[Expression]) -
     refuse_here(eval, name)?;
     let all = eval.all(arguments)?;
     let Some(text) = all[0].as_str() else {
-        return wrong("The template function 'reference' expects the name or the id of a resource. Please see https://aka.ms/arm-function-reference for usage details");
+        return wrong(
+            "The template function 'reference' expects the name or the id of a resource. Please see https://aka.ms/arm-function-reference for usage details",
+        );
     };
     let (id, of_template) = about(eval, name, text)?;
     let words: Vec<&str> = all[1..].iter().filter_map(Value::as_str).collect();
@@ -329,7 +340,9 @@ pub(super) fn resource_info(eval: &mut Eval, name: &str, arguments: &[Expression
 pub(super) fn list(eval: &mut Eval, name: &str, arguments: &[Expression]) -> Got {
     refuse_here(eval, name)?;
     let all = eval.all(arguments)?;
-    let Some(text) = all[0].as_str() else { return wrong(format!("The template function '{name}' expects the name or the id of a resource")) };
+    let Some(text) = all[0].as_str() else {
+        return wrong(format!("The template function '{name}' expects the name or the id of a resource"));
+    };
     let (id, of_template) = about(eval, name, text)?;
     let Some(api_version) = all.get(1).and_then(Value::as_str).map(str::to_owned).or(of_template) else {
         return wrong(format!("The template function '{name}' requires an API version"));
@@ -341,5 +354,7 @@ fn refuse_here(eval: &Eval, name: &str) -> Got<()> {
     if matches!(eval.place, Place::Planning | Place::Running) {
         return Ok(());
     }
-    wrong(format!("The template function '{name}' is not expected at this location. Please see https://aka.ms/arm-functions for usage details"))
+    wrong(format!(
+        "The template function '{name}' is not expected at this location. Please see https://aka.ms/arm-functions for usage details"
+    ))
 }

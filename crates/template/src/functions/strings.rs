@@ -86,7 +86,9 @@ pub(super) fn only_in_defaults(eval: &Eval, name: &str) -> Got<()> {
     if eval.place == crate::evaluate::Place::Default {
         return Ok(());
     }
-    wrong(format!("The template function '{name}' is not expected at this location. Please see https://aka.ms/arm-functions for usage details"))
+    wrong(format!(
+        "The template function '{name}' is not expected at this location. Please see https://aka.ms/arm-functions for usage details"
+    ))
 }
 
 pub(super) fn join(a: &mut Arguments) -> Got {
@@ -179,5 +181,7 @@ pub(super) fn uri_component(a: &mut Arguments) -> Got {
 }
 pub(super) fn uri_component_to_string(a: &mut Arguments) -> Got {
     let text = a.text(0)?;
-    percent_decode_str(text).decode_utf8().map_or_else(|_| a.fails("the text is not percent-encoded UTF-8"), |t| Ok(Value::String(t.into_owned())))
+    percent_decode_str(text)
+        .decode_utf8()
+        .map_or_else(|_| a.fails("the text is not percent-encoded UTF-8"), |t| Ok(Value::String(t.into_owned())))
 }
