@@ -1,7 +1,7 @@
 //! What Resource Manager stores. Every row is in its subscription's space, named by the folded id below the
 //! subscription, so that a list of any scope is one scan of a prefix.
 
-use base::{Location, ObjectId, OperationId, ResourceId, Result, Stored, Timestamp};
+use base::{Location, ObjectId, OperationId, ResourceId, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use service::{Have, Step};
@@ -24,18 +24,7 @@ pub(crate) const SUCCEEDED: &str = "Succeeded";
 pub(crate) const CREATING: &str = "Creating";
 pub(crate) const DELETING: &str = "Deleting";
 
-macro_rules! first_version {
-    ($($name:ident $label:literal;)*) => {$(
-        impl Stored for $name {
-            const NAME: &'static str = $label;
-            const VERSION: u8 = 1;
-            type Previous = $name;
-            fn upgrade(previous: $name) -> $name { previous }
-        }
-    )*};
-}
-
-first_version! {
+base::first_version! {
     Group "arm.group";
     Resource "arm.resource";
     Operation "arm.operation";

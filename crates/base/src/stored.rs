@@ -40,6 +40,21 @@ pub fn decode<T: Stored>(bytes: &[u8]) -> Result<T> {
     }
 }
 
+/// [`Stored`] for types that have had one shape so far: `first_version! { Group "arm.group"; }`.
+#[macro_export]
+macro_rules! first_version {
+    ($($name:ident $label:literal;)*) => {$(
+        impl $crate::Stored for $name {
+            const NAME: &'static str = $label;
+            const VERSION: u8 = 1;
+            type Previous = $name;
+            fn upgrade(previous: $name) -> $name {
+                previous
+            }
+        }
+    )*};
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

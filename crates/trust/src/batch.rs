@@ -3,7 +3,7 @@
 use crate::content::{Content, Staged};
 use crate::credentials::Credential;
 use crate::facts::Fact;
-use base::{Location, ResourceId, Stored};
+use base::{Location, Stored};
 use store::Version;
 
 /// A family of rows of a resource. Each service numbers its own, from 1, in one place.
@@ -28,8 +28,6 @@ pub(crate) enum RowCheck {
     Absent(Table, Vec<u8>),
     Is(Table, Vec<u8>, Version),
     Exists(Table, Vec<u8>),
-    /// The own row (empty name) of an enclosing resource in the same space.
-    AncestorExists(ResourceId, Table),
 }
 #[derive(Debug)]
 pub(crate) enum RowOp {
@@ -90,11 +88,6 @@ impl Batch {
     }
     pub fn exists(mut self, table: Table, name: impl AsRef<[u8]>) -> Batch {
         self.checks.push(RowCheck::Exists(table, name.as_ref().to_vec()));
-        self
-    }
-    /// Commit only if the enclosing resource (same subscription) still has its own row in `table`.
-    pub fn ancestor_exists(mut self, ancestor: &ResourceId, table: Table) -> Batch {
-        self.checks.push(RowCheck::AncestorExists(ancestor.clone(), table));
         self
     }
     /// Puts a fact of the permit's tenant.

@@ -5,7 +5,7 @@ use crate::batch::Dropped;
 use crate::content::{Content, LedgerRow, Piece};
 use crate::data::Reader;
 use crate::{Inner, Trust, layout};
-use base::{Result, SpaceId, Stored, Timestamp};
+use base::{Result, SpaceId, Timestamp};
 use crypto::{open_record, seal_record};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -21,14 +21,7 @@ struct Garbage {
     keep: Option<Content>,
 }
 
-impl Stored for Garbage {
-    const NAME: &'static str = "trust.garbage";
-    const VERSION: u8 = 1;
-    type Previous = Garbage;
-    fn upgrade(previous: Garbage) -> Garbage {
-        previous
-    }
-}
+base::first_version! { Garbage "trust.garbage"; }
 
 impl Inner {
     /// The row that remembers a dropped content until `due`.

@@ -4,7 +4,7 @@
 //! chunks; beyond [`PIECES_MAX`] chunks, it names index chunks that name them, so that its size in a row is bounded
 //! whatever the length (the layout follows docs/decisions/0004-content.md).
 
-use base::{Error, Result, SiteName, Stored};
+use base::{Error, Result, SiteName};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use store::{ChunkId, Placed};
@@ -54,14 +54,7 @@ impl Piece {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PieceList(pub Vec<Piece>);
 
-impl Stored for PieceList {
-    const NAME: &'static str = "trust.pieces";
-    const VERSION: u8 = 1;
-    type Previous = PieceList;
-    fn upgrade(previous: PieceList) -> PieceList {
-        previous
-    }
-}
+base::first_version! { PieceList "trust.pieces"; }
 
 impl Content {
     /// No bytes at all.
@@ -104,14 +97,7 @@ pub struct LedgerRow {
     pub(crate) at: Placed,
 }
 
-impl Stored for LedgerRow {
-    const NAME: &'static str = "trust.chunk";
-    const VERSION: u8 = 1;
-    type Previous = LedgerRow;
-    fn upgrade(previous: LedgerRow) -> LedgerRow {
-        previous
-    }
-}
+base::first_version! { LedgerRow "trust.chunk"; }
 
 pub(crate) fn range_error(length: u64) -> Error {
     Error::new(base::Kind::RangeNotSatisfiable, "InvalidRange", format!("The range is outside the {length} bytes."))

@@ -4,7 +4,7 @@
 use crate::guesses::Attempts;
 use crate::journal::{self};
 use crate::{Access, Caller, Origin, Outcome, Permit, Receipt, Trust, Weight, layout};
-use base::{Chance, Error, ObjectId, ResourceId, Result, SpaceId, Stored, TenantId, Timestamp};
+use base::{Chance, Error, ObjectId, ResourceId, Result, SpaceId, TenantId, Timestamp};
 use bytes::Bytes;
 use crypto::{ClientCertificate, HmacKey, SecretBytes, open_record, password, seal_record};
 use record::Phase;
@@ -36,14 +36,7 @@ impl std::fmt::Debug for Credential {
     }
 }
 
-impl Stored for Credential {
-    const NAME: &'static str = "trust.credential";
-    const VERSION: u8 = 1;
-    type Previous = Credential;
-    fn upgrade(previous: Credential) -> Credential {
-        previous
-    }
-}
+base::first_version! { Credential "trust.credential"; }
 
 impl Credential {
     /// Takes about 20 ms of a core: call it in `spawn_blocking`. `hint_chars` of the secret are kept for people (0 for

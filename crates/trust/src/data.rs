@@ -59,14 +59,6 @@ pub struct Listing<T> {
     pub next: Option<Vec<u8>>,
 }
 
-/// A page of resources inside the target.
-#[derive(Clone, Debug)]
-pub struct Descendants<T> {
-    /// The id below the target, folded (`/resourcegroups/a`), and its own row.
-    pub rows: Vec<(String, Found<T>)>,
-    pub next: Option<String>,
-}
-
 /// Rows and content of a permit's target.
 pub struct Data<'p, A: Access> {
     pub(crate) permit: &'p Permit<A>,
@@ -130,24 +122,6 @@ impl<A: Access> Data<'_, A> {
             rows.push((name, Found { value: base::decode(value)?, version: row.version }));
         }
         Ok(Listing { rows, next: page.next.map(|key| key[base.len()..].to_vec()) })
-    }
-
-    /// Own rows (empty name) of the resources inside the target, in id order, from a relative id on.
-    pub async fn descendants<T: Stored>(&self, table: Table, from: Option<&str>, limit: usize) -> Result<Descendants<T>> {
-        let base = layout::rows(self.permit.space.id, table, &self.permit.address);
-        let mut range = KeyRange::prefix(&[&base[..], b"/"].concat());
-        if let Some(from) = from {
-            range.start = [&base[..], from.as_bytes()].concat();
-        }
-        let page = self.permit.trust.inner().kv.scan(range, limit, false).await?;
-        let relative =
-            |key: &[u8]| String::from_utf8_lossy(key[base.len()..].strip_suffix(&[0]).unwrap_or(&key[base.len()..])).into_owned();
-        let mut rows = Vec::new();
-        for row in page.rows.into_iter().filter(|r| r.key.last() == Some(&0)) {
-            let plain = open_record(&self.permit.key, &row.key, &row.value)?;
-            rows.push((relative(&row.key), Found { value: base::decode(unfold(&plain)?.1)?, version: row.version }));
-        }
-        Ok(Descendants { rows, next: page.next.map(|key| relative(&key)) })
     }
 
     /// The bytes of a content, unsealed and checked frame by frame; memory stays below a few MiB whatever its length.

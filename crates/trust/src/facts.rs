@@ -5,7 +5,7 @@
 //! reserved rows. Everything here is bounded by what customers created.
 
 use crate::PrincipalKind;
-use base::{AppId, Location, ObjectId, Place, ResourceId, SpaceId, Stored, SubscriptionId, TenantId, Timestamp};
+use base::{AppId, Location, ObjectId, Place, ResourceId, SpaceId, SubscriptionId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -122,14 +122,7 @@ pub struct SignedPlace {
     pub note: String,
 }
 
-impl Stored for Fact {
-    const NAME: &'static str = "trust.fact";
-    const VERSION: u8 = 1;
-    type Previous = Fact;
-    fn upgrade(previous: Fact) -> Fact {
-        previous
-    }
-}
+base::first_version! { Fact "trust.fact"; }
 
 impl Fact {
     /// What the fact is about, unique among facts.

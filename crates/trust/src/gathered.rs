@@ -4,7 +4,7 @@
 //! second, and the next start says so.
 
 use crate::journal::{cut, owner_of, who};
-use crate::{Ask, Ended, Outcome, journal};
+use crate::{Ask, Ended, Outcome, journal, lock};
 use base::{ResourceId, TenantId};
 use record::{Event, Line, Who, bounded, catalogue};
 use std::collections::HashMap;
@@ -157,11 +157,6 @@ fn tally(strangers: HashMap<(&'static str, String, String), u64>, events: &mut V
             .collect();
         events.push(event);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // a panic while counting leaves the counts usable
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 #[cfg(test)]

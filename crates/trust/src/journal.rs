@@ -3,7 +3,7 @@
 
 use crate::keys::{Keys, OwnerKeys};
 use crate::{Ask, Caller, Ended, Origin, Outcome, Principal, PrincipalKind, layout};
-use base::{Chance, EntryId, Error, ResourceId, Result, Stored, TenantId, Timestamp};
+use base::{Chance, EntryId, Error, ResourceId, Result, TenantId, Timestamp};
 use bytes::Bytes;
 use crypto::{SealKey, open_record, seal_record};
 use record::{Actor, Digest, Draft, Event, Opening, Owner, Phase, Tag, Weight, Who, bounded};
@@ -18,14 +18,7 @@ pub(crate) struct OutboxRow {
     pub sealed: Bytes,
 }
 
-impl Stored for OutboxRow {
-    const NAME: &'static str = "trust.outbox";
-    const VERSION: u8 = 1;
-    type Previous = OutboxRow;
-    fn upgrade(previous: OutboxRow) -> OutboxRow {
-        previous
-    }
-}
+base::first_version! { OutboxRow "trust.outbox"; }
 
 /// What every entry of this process carries.
 pub(crate) struct Scribe {

@@ -45,7 +45,7 @@ pub use batch::{Batch, Table};
 pub use caller::{Caller, Limits, Origin, Principal, PrincipalKind};
 pub use content::{ByteStream, CHUNK_PLAIN_BYTES, Content, INLINE_BYTES_MAX, Staged, Staging};
 pub use credentials::{Credential, CredentialInfo, Credentials, Denied, Keys, SignIn};
-pub use data::{Data, Descendants, Found, Listing, Span};
+pub use data::{Data, Found, Listing, Span};
 pub use export::{LeftOpen, Proof, Status};
 pub use facts::{Assignment, Directory, Fact, Facts, GlobalName, PARENT, Scoped, SignedPlace, Space, Subscription, Tenant};
 pub use outcome::{Ended, Outcome, Receipt};

@@ -298,12 +298,6 @@ impl Permit<Write> {
                 RowCheck::Absent(table, name) => Check::Absent(layout::row(space, *table, address, name)),
                 RowCheck::Is(table, name, version) => Check::Is(layout::row(space, *table, address, name), *version),
                 RowCheck::Exists(table, name) => Check::Exists(layout::row(space, *table, address, name)),
-                RowCheck::AncestorExists(ancestor, table) => {
-                    let relative = ancestor.folded().strip_prefix(self.space.resource.folded());
-                    let inside = self.ask.target.is_within(ancestor).then_some(relative).flatten();
-                    let relative = inside.ok_or_else(|| Error::internal("not an enclosing resource of the same space"))?;
-                    Check::Exists(layout::row(self.space.id, *table, relative, b""))
-                }
             });
         }
         for row in &batch.rows {

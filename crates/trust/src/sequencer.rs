@@ -5,7 +5,7 @@
 
 use crate::journal::OutboxRow;
 use crate::{Inner, layout};
-use base::{EntryId, Error, Result, Stored, TenantId};
+use base::{EntryId, Error, Result, TenantId};
 use bytes::Bytes;
 use record::Draft;
 use record::tiles::{Appender, TILE_WIDTH, TilePath, push_entry, split_entries};
@@ -26,14 +26,7 @@ pub(crate) struct LogHead {
     pub number: u64,
 }
 
-impl Stored for LogHead {
-    const NAME: &'static str = "trust.log-head";
-    const VERSION: u8 = 1;
-    type Previous = LogHead;
-    fn upgrade(previous: LogHead) -> LogHead {
-        previous
-    }
-}
+base::first_version! { LogHead "trust.log-head"; }
 
 /// The opening of a logged entry, sealed, with its owner.
 #[derive(Serialize, Deserialize)]
@@ -42,14 +35,7 @@ pub(crate) struct SealedOpening {
     pub sealed: Bytes,
 }
 
-impl Stored for SealedOpening {
-    const NAME: &'static str = "trust.opening";
-    const VERSION: u8 = 1;
-    type Previous = SealedOpening;
-    fn upgrade(previous: SealedOpening) -> SealedOpening {
-        previous
-    }
-}
+base::first_version! { SealedOpening "trust.opening"; }
 
 pub(crate) struct Sequencer {
     appender: Appender,
