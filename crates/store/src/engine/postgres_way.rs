@@ -207,7 +207,7 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-/// rustls for the PostgreSQL client.
+/// rustls for the PostgreSQL client. Ours, because the adapter that is published brings a second library of primitives.
 #[derive(Clone)]
 pub(crate) struct Tls(Arc<ClientConfig>);
 
