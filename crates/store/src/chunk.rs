@@ -12,6 +12,9 @@ use std::ops::Range;
 /// The largest chunk: 4 MiB of content in sealed frames, with room for their tags and headers.
 pub const CHUNK_BYTES_MAX: usize = 5 << 20;
 
+/// Said of chunks and of rows.
+pub(crate) const DISK_FULL: &str = "The region's disk is nearly full: it takes nothing more. Deleting still works, and makes room.";
+
 /// A random id, never used twice: a retry takes a new one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChunkId(pub [u8; 16]);
@@ -74,6 +77,11 @@ pub trait Blobs: Send + Sync + 'static {
 
     /// Gives the space back. For chunks that no durable row refers to, and none will. Deleting twice is no error.
     fn delete<'a>(&'a self, at: &'a [Placed]) -> Fut<'a, Result<()>>;
+
+    /// Room on the site's disk, bytes; `None`: not known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// Where the site's segments end now.
     fn mark(&self) -> Mark;

@@ -143,6 +143,8 @@ struct Judged {
     /// Keys known to be absent in the engine before this group.
     absent: HashSet<Key>,
     queues: HashMap<Key, u64>,
+    /// For [`Check::Room`].
+    has_room: bool,
 }
 
 impl Committer {
@@ -323,6 +325,7 @@ impl Committer {
             changed: Rows::new(),
             absent,
             queues: HashMap::new(),
+            has_room: self.engine.free_bytes().is_none_or(|free| free >= crate::ROWS_RESERVE_BYTES),
         };
         let mut in_group: HashMap<u128, usize> = HashMap::new();
         for (number, commit) in commits.iter().enumerate() {
@@ -348,7 +351,7 @@ impl Committer {
         let mut keys: HashSet<&Key> = HashSet::new();
         let mut queues: HashSet<&Key> = HashSet::new();
         for commit in commits {
-            keys.extend(commit.checks.iter().map(Check::key));
+            keys.extend(commit.checks.iter().filter_map(Check::key));
             for op in &commit.ops {
                 match op {
                     Op::Add(key, _) => drop(keys.insert(key)),
@@ -403,14 +406,21 @@ impl Committer {
             },
         };
         for check in &commit.checks {
-            let found = before(check.key(), &changed)?.map(|(version, _)| version);
+            let Some(key) = check.key() else {
+                if judged.has_room {
+                    continue;
+                }
+                return Err(CommitError::Full);
+            };
+            let found = before(key, &changed)?.map(|(version, _)| version);
             let holds = match check {
                 Check::Absent(_) => found.is_none(),
                 Check::Exists(_) => found.is_some(),
                 Check::Is(_, version) => found == Some(*version),
+                Check::Room => true,
             };
             if !holds {
-                return Err(CommitError::Conflict { key: check.key().clone() });
+                return Err(CommitError::Conflict { key: key.clone() });
             }
         }
         for op in &commit.ops {

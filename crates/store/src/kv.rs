@@ -103,12 +103,15 @@ pub enum Check {
     /// There, and last written by the commit with this version.
     Is(Key, Version),
     Exists(Key),
+    /// The disk has room for what only adds ([`crate::ROWS_RESERVE_BYTES`]); where it has not, [`CommitError::Full`].
+    Room,
 }
 
 impl Check {
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> Option<&Key> {
         match self {
-            Check::Absent(key) | Check::Is(key, _) | Check::Exists(key) => key,
+            Check::Absent(key) | Check::Is(key, _) | Check::Exists(key) => Some(key),
+            Check::Room => None,
         }
     }
 }
@@ -225,7 +228,7 @@ impl From<CommitError> for Error {
                 "OutcomeUnknown",
                 "The region lost sight of the request: it may have been done. Read the resource before trying again.",
             ),
-            CommitError::Full => (Kind::Unavailable, "DiskFull", "The region's disk is full."),
+            CommitError::Full => (Kind::Unavailable, "DiskFull", crate::chunk::DISK_FULL),
             CommitError::Unavailable(_) => (Kind::Unavailable, "StoreUnavailable", "The region's store is not available now. Try again."),
             CommitError::Limit(_) => (Kind::TooLarge, "RequestTooLarge", "The request changes more than the region stores at once."),
         };
@@ -252,6 +255,11 @@ pub trait Kv: Send + Sync + 'static {
 
     /// The newest durable commit of a shard and the term of its committer, which is started when it was not running.
     fn head(&self, shard: Shard) -> Fut<'_, Result<Head, CommitError>>;
+
+    /// Room on the disk of the rows, bytes; `None` where only somebody else knows, as with a database.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// Finishes the commits that wait, flushes and stops the committers. Later commits are [`CommitError::Unavailable`].
     fn close(&self) -> Fut<'_, Result<()>>;

@@ -45,5 +45,12 @@ pub use segments::Segments;
 pub use slab::Slab;
 pub use store::{Store, check_postgres, open_fjall, open_memory, open_postgres, open_redb, open_redb_on};
 
+/// A disk fills up in three steps. With less free than this no new chunk is taken, bytes…
+pub const CONTENT_RESERVE_BYTES: u64 = 384 << 20;
+/// …with less than this no commit that says it only adds ([`Check::Room`]): deletes, closings, the record and a start go on…
+pub const ROWS_RESERVE_BYTES: u64 = 128 << 20;
+/// …and with less than this nothing: the engine needs the rest to finish what is acknowledged.
+pub const LAST_RESERVE_BYTES: u64 = 32 << 20;
+
 /// Commits of a shard whose `idem` is remembered.
 pub const IDEM_WINDOW: u64 = 16_384;

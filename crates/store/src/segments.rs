@@ -39,8 +39,6 @@ const QUEUE_MAX: usize = 256;
 /// Large chunks that wait for one appender.
 const LARGE_QUEUE_MAX: usize = 8;
 const LARGE_APPENDERS: usize = 2;
-/// Below this nothing is appended: metadata needs room too.
-const FREE_BYTES_MIN: u64 = 64 << 20;
 /// Up to this a read is done on the caller's thread: most come from the kernel's cache, and a hop costs more.
 const READ_HERE_BYTES_MAX: u64 = 64 << 10;
 
@@ -374,7 +372,7 @@ impl Shared {
     }
 
     fn is_full(&self) -> bool {
-        self.disk.free_bytes().is_ok_and(|free| free < FREE_BYTES_MIN)
+        self.disk.free_bytes().is_ok_and(|free| free < crate::CONTENT_RESERVE_BYTES)
     }
 }
 
@@ -438,7 +436,7 @@ impl Appender {
                     Ok(Placed { site: self.shared.site.clone(), segment: *segment, offset: offset + start as u64, length })
                 }
                 Err(e) if e.kind() == io::ErrorKind::StorageFull => {
-                    Err(Error::new(Kind::Unavailable, "DiskFull", "The region's disk is full."))
+                    Err(Error::new(Kind::Unavailable, "DiskFull", crate::chunk::DISK_FULL))
                 }
                 Err(e) => Err(Error::internal(format!("appending to a segment of site {}: {e}", self.shared.site))),
             };
@@ -566,6 +564,10 @@ impl Blobs for Segments {
             }
             Ok(())
         })
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.shared.disk.free_bytes().ok()
     }
 
     fn mark(&self) -> Mark {

@@ -158,7 +158,7 @@ fn within_limits(commit: &Commit) -> Result<(), CommitError> {
     }
     let mut bytes = 0;
     let prefix = commit.shard.0.to_be_bytes();
-    let keys = commit.checks.iter().map(|check| (check.key(), 0)).chain(commit.ops.iter().map(|op| {
+    let keys = commit.checks.iter().filter_map(|check| Some((check.key()?, 0))).chain(commit.ops.iter().map(|op| {
         let number_bytes = if matches!(op, Op::Append { .. }) { 8 } else { 0 };
         (op.key(), number_bytes)
     }));
@@ -205,6 +205,10 @@ impl Kv for Store {
 
     fn head(&self, shard: Shard) -> Fut<'_, Result<Head, CommitError>> {
         Box::pin(self.ask(shard, Request::Head, gone()))
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.engine.free_bytes()
     }
 
     fn close(&self) -> Fut<'_, Result<()>> {

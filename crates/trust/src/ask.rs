@@ -23,6 +23,16 @@ pub struct Ask {
     pub origin: Origin,
 }
 
+impl Ask {
+    /// Whether it makes what is stored only more, which a nearly full disk refuses first. Whoever acts for a request that
+    /// was admitted goes on to its end, and so do the region's own parts.
+    pub(crate) fn only_adds(&self) -> bool {
+        let admitted = matches!(self.caller, Caller::Worker { .. } | Caller::Region { .. });
+        let adds = |action: &String| ["/write", "/create", "/add/action", "/move/action"].iter().any(|end| action.ends_with(end));
+        !admitted && self.actions.iter().any(adds)
+    }
+}
+
 /// How the record brackets the act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {

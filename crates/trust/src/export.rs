@@ -44,6 +44,8 @@ pub struct Status {
     /// Acts that a crash left open and that can't be closed.
     pub left_open: Vec<LeftOpen>,
     pub witnesses: usize,
+    /// On the fullest disk, bytes; `None`: not known.
+    pub free_bytes: Option<u64>,
     pub tenants: usize,
     pub spaces: usize,
     pub now: Timestamp,
@@ -67,6 +69,7 @@ impl Trust {
         let head = inner.sequencer.lock().await.head;
         let cosigned = lock(&inner.published).cosigned;
         let left_open = lock(&inner.left_open).clone();
+        let free_bytes = inner.sites.iter().map(|site| site.free_bytes()).chain([inner.kv.free_bytes()]).flatten().min();
         self.facts(|f| Status {
             places: f.sites().iter().map(|s| s.place.clone()).collect(),
             size: head.size,
@@ -74,6 +77,7 @@ impl Trust {
             cosigned,
             left_open,
             witnesses: inner.witnesses.len(),
+            free_bytes,
             tenants: f.tenants().count(),
             spaces: f.spaces().count(),
             now: inner.clock.now(),

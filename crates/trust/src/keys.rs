@@ -5,7 +5,7 @@
 
 use crate::facts::Space;
 use crate::layout;
-use base::{Chance, Error, Result, SpaceId, TenantId};
+use base::{Chance, Error, Kind, Result, SpaceId, TenantId};
 use crypto::{HmacKey, SealKey, Secret, SecretBytes, unwrap_key, wrap_key};
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -44,15 +44,16 @@ fn secret32(bytes: &SecretBytes) -> Result<Secret<32>> {
 }
 
 impl Keys {
-    /// Unwraps the region's key, or makes it when the store is new. Error: the root does not open it (another region's
-    /// root, or a damaged row).
+    /// Unwraps the region's key, or makes it when the store is new. Error `WrongRootKey` (kind Forbidden): the root does
+    /// not open it (another region's root, or a damaged row).
     pub async fn open(kv: &dyn Kv, root: &Secret<32>, chance: &dyn Chance) -> Result<Keys> {
         let root = SealKey::new(root);
         let row = layout::key_row("region");
         let region = match kv.get(&row).await? {
             Some((_, wrapped)) => secret32(
-                &unwrap_key(&root, &row, &wrapped)
-                    .map_err(|e| Error::internal("the root key does not open this region's keys").because(e))?,
+                &unwrap_key(&root, &row, &wrapped).map_err(|e| {
+                    Error::new(Kind::Forbidden, "WrongRootKey", "The root key is another region's: it does not open this store.").because(e)
+                })?,
             )?,
             None => {
                 let fresh = Secret::<32>::random(chance);

@@ -31,6 +31,7 @@ mod intake;
 mod journal;
 mod keys;
 mod layout;
+mod made;
 mod outbox;
 mod outcome;
 mod permit;
@@ -48,6 +49,7 @@ pub use credentials::{Credential, CredentialInfo, Credentials, Denied, Keys, Sig
 pub use data::{Data, Found, Listing, Span};
 pub use export::{LeftOpen, Proof, Status};
 pub use facts::{Assignment, Directory, Fact, Facts, GlobalName, PARENT, Scoped, SignedPlace, Space, Subscription, Tenant};
+pub use made::Made;
 pub use outcome::{Ended, Outcome, Receipt};
 pub use permit::{CommitFailed, Permit};
 pub use rules::{PARTS, Part, Reach, Rules, Verdict};

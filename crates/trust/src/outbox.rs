@@ -13,7 +13,7 @@ use record::{Event, Phase, Weight, catalogue};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Commit, CommitError, Committed, Op};
+use store::{Check, Commit, CommitError, Committed, Op};
 
 /// An entry on its way to the outbox.
 pub(crate) type Waiting = (Event, Weight, Phase, Option<EntryId>);
@@ -130,11 +130,24 @@ impl Trust {
     /// Puts one entry into the outbox; durable when it returns. After `OutcomeUnknown` the entry is not lost: later
     /// flushes send it until it is durable, and an opening is then closed as unfinished.
     pub(crate) async fn append(&self, event: &Event, weight: Weight, phase: Phase, opens: Option<EntryId>) -> Result<EntryId> {
+        self.append_if(event, weight, phase, opens, Vec::new()).await
+    }
+
+    /// As [`Trust::append`], where `checks` hold.
+    pub(crate) async fn append_if(
+        &self,
+        event: &Event,
+        weight: Weight,
+        phase: Phase,
+        opens: Option<EntryId>,
+        checks: Vec<Check>,
+    ) -> Result<EntryId> {
         let inner = self.inner();
         let commit = inner.entries_commit(vec![inner.entry(&(event.clone(), weight, phase, opens))?]);
         let opening = (phase == Phase::Open).then(|| Event { outcome: record::Outcome::unfinished(), ..event.clone() });
+        // what may have happened is not refused the second time
         let mut sending = Sending { inner, run: Some(Run { commit: commit.clone(), entries: 1, opening }) };
-        let done = inner.commit(commit).await;
+        let done = inner.commit(Commit { checks, ..commit }).await;
         if !matches!(done, Err(CommitError::Unknown)) {
             sending.run = None;
         }

@@ -78,7 +78,8 @@ impl<A: Access> Permit<A> {
             Weight::Before | Weight::Indexed => {
                 let mut event = journal::event(&ask, owner, &because);
                 event.outcome = record::Outcome::begun();
-                Some(trust.append(&event, record::Weight::Before, Phase::Open, None).await?)
+                let checks = ask.only_adds().then_some(Check::Room);
+                Some(trust.append_if(&event, record::Weight::Before, Phase::Open, None, checks.into_iter().collect()).await?)
             }
             Weight::With | Weight::Batched => None,
         };
@@ -223,6 +224,7 @@ impl Permit<Write> {
         let mut plan = Plan::default();
         plan.commit.shard = layout::SHARD;
         plan.commit.idem = inner.number();
+        plan.commit.checks.extend(self.ask.only_adds().then_some(Check::Room));
         // a tenant made in this batch needs its keys before its space and its entry do
         let mut owner = self.owner.or_else(|| batch.facts.iter().find_map(|op| new_subscription(op, &self.ask.target)));
         let mut owner_keys = match batch.facts.iter().find_map(new_tenant) {

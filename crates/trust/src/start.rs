@@ -3,6 +3,7 @@
 use crate::gathered::Gathered;
 use crate::journal::{self, Scribe, own};
 use crate::keys::Keys;
+use crate::made::Made;
 use crate::outbox::Effects;
 use crate::sequencer::Sequencer;
 use crate::witnesses::{Published, Rounds, Whom, Witness};
@@ -78,11 +79,15 @@ impl Trust {
         Ok(kv.get(&layout::key_row("region")).await?.is_some())
     }
 
-    /// Opens the region in a store, or makes it there. Errors (internal): a root that does not open it, damaged rows,
-    /// a record whose tiles are not those of its head.
+    /// Opens the region in a store, or makes it there. Errors: `WrongRootKey` (kind Forbidden); `NotThisRegion` (kind
+    /// Conflict), it was made with another domain, location or place: both before anything is written. Internal: damaged
+    /// rows, a record whose tiles are not those of its head.
     pub async fn open(config: Config) -> Result<Trust> {
         let Config { kv, sites, root, rules, parts, clock, chance, code, version, location, domain, witnesses, token_key: given } = config;
         let keys = Keys::open(&*kv, &root, &*chance).await?;
+        let asked = Made::new(&domain, &location, sites.iter().map(|(place, _)| place.clone()).collect());
+        let made = Made::read(&*kv, &keys).await?;
+        made.iter().try_for_each(|made| made.is_as(&asked))?;
         // the search for RSA primes is the slowest thing of a first start: begin it at once
         let token_search = begin_token_key(&*kv, &keys, given).await?;
         let log_key = note_key(&*kv, &keys, &*chance, "log").await?;
@@ -135,12 +140,12 @@ impl Trust {
             location,
         };
         let trust = Trust(Arc::new(inner));
-        trust.begin(&sites, &domain, &version).await?;
+        trust.begin(&sites, &domain, &version, made.is_none().then_some(asked)).await?;
         Ok(trust)
     }
 
-    /// The first entries of a region, and of each start.
-    async fn begin(&self, sites: &[(Place, Arc<dyn Blobs>)], domain: &str, version: &str) -> Result<()> {
+    /// The first entries of a region, and of each start. `made`: what the store has yet to learn of the region.
+    async fn begin(&self, sites: &[(Place, Arc<dyn Blobs>)], domain: &str, version: &str, made: Option<Made>) -> Result<()> {
         let inner = self.inner();
         let mut events: Vec<Event> = Vec::new();
         let mut facts = Vec::new();
@@ -185,6 +190,7 @@ impl Trust {
         }
         let mut ops = vec![Op::Put(layout::head("running"), inner.clock.now().rfc3339().into_bytes().into())];
         ops.extend(known_witnesses);
+        ops.extend(made.map(|made| made.op(&inner.keys, &*inner.chance)));
         for fact in &facts {
             let row = layout::fact(&fact.key());
             ops.push(Op::Put(row.clone(), seal_record(&inner.keys.facts, &*inner.chance, &row, &base::encode(fact)).into()));

@@ -413,6 +413,77 @@ async fn a_log_of_many_tiles_keeps_its_edge() {
     kit.stop().await;
 }
 
+/// Every row of a store.
+async fn rows(kv: &dyn store::Kv) -> Vec<store::Row> {
+    kv.scan(store::KeyRange { start: Vec::new(), end: None }, store::PAGE_ROWS_MAX, false).await.unwrap().rows
+}
+
+/// What a region is lies in its store: under other settings, or another root key, nothing is opened and nothing written.
+#[tokio::test]
+async fn a_region_stays_what_it_was_made() {
+    let setup = Setup::new(64);
+    let (kv, blobs) = (setup.kv.clone(), setup.blobs.clone());
+    assert_eq!(trust::Trust::made(&*kv, &crypto::Secret::new([7; 32])).await.unwrap(), None);
+    // a stopped kit would close the store with it
+    Kit::start(setup).await.crash();
+    let before = rows(&*kv).await;
+    let elsewhere = std::sync::Arc::new(testkit::MemoryBlobs::new(base::SiteName::new("berlin-1").unwrap()));
+    let refused = Kit::try_start(Setup::new(65).on(kv.clone(), elsewhere)).await.err().unwrap();
+    assert_eq!((refused.kind, &*refused.code), (Kind::Conflict, "NotThisRegion"));
+    let wrong = trust::Trust::made(&*kv, &crypto::Secret::new([8; 32])).await.unwrap_err();
+    assert_eq!((wrong.kind, &*wrong.code), (Kind::Forbidden, "WrongRootKey"));
+    let made = trust::Trust::made(&*kv, &crypto::Secret::new([7; 32])).await.unwrap().unwrap();
+    assert_eq!((made.domain.as_str(), made.location.as_str(), made.places.len()), ("bleu.localhost", "francecentral", 1));
+    assert_eq!(rows(&*kv).await, before);
+    let kit = Kit::start(Setup::new(66).on(kv, blobs)).await;
+    kit.audit(None).await;
+    kit.stop().await;
+}
+
+/// On a disk that is nearly full, what only adds is refused; deletes, the record and a start go on.
+#[tokio::test]
+async fn a_nearly_full_disk_is_emptied_by_its_customers() {
+    let disk = store::SimDisk::new(67);
+    let open = || -> (std::sync::Arc<dyn store::Kv>, std::sync::Arc<dyn store::Blobs>) {
+        let disk: std::sync::Arc<dyn store::disk::Disk> = std::sync::Arc::new(disk.clone());
+        let segments = store::Segments::open(base::SiteName::new("paris-1").unwrap(), disk.clone()).unwrap();
+        (store::open_redb_on(disk).unwrap(), std::sync::Arc::new(segments))
+    };
+    let (kv, blobs) = open();
+    let kit = Kit::start(Setup::new(67).on(kv, blobs)).await;
+    let tenant = add_tenant(&kit).await;
+    let chance = kit.trust.chance();
+    let (object, app) = (ObjectId::random(&*chance), base::AppId::random(&*chance));
+    let anna = Principal { tenant, object, app, kind: PrincipalKind::User, name: "anna".into() };
+    let put = async |kit: &Kit, weight: Weight| -> base::Result<()> {
+        let p: Permit<Write> = permit(kit, &anna, tenant, weight).await?;
+        Ok(p.commit(Batch::new().put(TABLE, "second", &thing("second")), Outcome::done(201)).await.map(drop)?)
+    };
+    let delete = async |kit: &Kit, weight: Weight| -> base::Result<()> {
+        let near = kit.near(Caller::Principal(anna.clone()));
+        let p: Permit<Write> =
+            near.permit("Delete", &["Microsoft.Test/things/delete"], true, &ResourceId::tenant(tenant), weight, "").await?;
+        Ok(p.commit(Batch::new().delete(TABLE, "second"), Outcome::done(200)).await.map(drop)?)
+    };
+    put(&kit, Weight::With).await.unwrap();
+    let used = || u64::MAX - store::disk::Disk::free_bytes(&disk).unwrap();
+    disk.set_capacity_bytes(used() + store::ROWS_RESERVE_BYTES - (1 << 20));
+    for weight in [Weight::With, Weight::Before] {
+        assert_eq!(put(&kit, weight).await.unwrap_err().code, "DiskFull");
+        delete(&kit, weight).await.unwrap();
+    }
+    assert!(kit.trust.status().await.free_bytes.unwrap() < store::ROWS_RESERVE_BYTES);
+    kit.audit(Some(tenant)).await;
+    kit.stop().await;
+    let (kv, blobs) = open();
+    let kit = Kit::start(Setup::new(68).on(kv, blobs)).await;
+    delete(&kit, Weight::With).await.unwrap();
+    disk.set_capacity_bytes(u64::MAX);
+    put(&kit, Weight::Before).await.unwrap();
+    kit.audit(Some(tenant)).await;
+    kit.stop().await;
+}
+
 /// A region whose store can sulk, with one tenant and a principal of it.
 async fn sulking_region(seed: u64) -> (Kit, std::sync::Arc<Sulking>, TenantId, Principal) {
     let setup = Setup::new(seed);

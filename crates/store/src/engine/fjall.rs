@@ -21,8 +21,6 @@ const MEMTABLE_BYTES: u64 = 16 << 20;
 const WORKERS: usize = 1;
 /// Read again at each open: the bound of the start-up time.
 const JOURNAL_BYTES_MAX: u64 = 128 << 20;
-/// Below this the committer refuses: flushes and compactions need room to finish what is acknowledged.
-const FREE_BYTES_MIN: u64 = 128 << 20;
 
 pub(crate) struct Fjall {
     folder: PathBuf,
@@ -61,14 +59,14 @@ impl Fjall {
         Ok(self.rows.get(key).map_err(failed)?.map(Bytes::from))
     }
 
-    fn is_full(&self) -> bool {
-        rustix::fs::statvfs(&self.folder).is_ok_and(|s| s.f_bavail.saturating_mul(s.f_frsize) < FREE_BYTES_MIN)
+    fn room(&self) -> Option<u64> {
+        rustix::fs::statvfs(&self.folder).ok().map(|s| s.f_bavail.saturating_mul(s.f_frsize))
     }
 
     fn write(&self, batch: Batch) -> Result<(), ApplyError> {
         let broken = |error: &dyn std::fmt::Display| ApplyError::Broken(error.to_string());
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_full() {
+        if self.room().is_some_and(|free| free < crate::LAST_RESERVE_BYTES) {
             return Err(ApplyError::Full);
         }
         if self.read(&batch.fence.0).map_err(|e| broken(&e))? != batch.fence.1 {
@@ -103,6 +101,10 @@ impl Engine for Fjall {
         let rows = self.database.snapshot().range(&self.rows, (Bound::Included(span.start.clone()), end)).map(Row);
         let page = if span.reverse { collect(&span, rows.rev().map(Row::read)) } else { collect(&span, rows.map(Row::read)) };
         Box::pin(ready(page))
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.room()
     }
 
     fn apply(&self, batch: Batch) -> Fut<'_, Result<(), ApplyError>> {

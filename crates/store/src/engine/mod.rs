@@ -58,7 +58,11 @@ pub(crate) trait Engine: Send + Sync + 'static {
     /// As many answers as keys, in their order.
     fn get_many<'a>(&'a self, keys: &'a [Vec<u8>]) -> Fut<'a, Result<Vec<Option<Bytes>>>>;
     fn scan(&self, span: Span) -> Fut<'_, Result<Rows>>;
-    /// Durable, then visible, on `Ok`.
+    /// Room on its disk, bytes; `None`: not known.
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+    /// Durable, then visible, on `Ok`. [`ApplyError::Full`] below [`crate::LAST_RESERVE_BYTES`].
     fn apply(&self, batch: Batch) -> Fut<'_, Result<(), ApplyError>>;
     fn close(&self) -> Fut<'_, Result<()>>;
 }

@@ -13,8 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 const CACHE_BYTES: usize = 16 << 20;
-/// Below this the committer refuses, so that the engine never meets a full disk in the middle of a commit.
-const FREE_BYTES_MIN: u64 = 16 << 20;
 const FILE: &str = "rows.redb";
 const UNFINISHED: &str = "rows.redb.new";
 
@@ -85,7 +83,7 @@ impl Redb {
 
     fn write(&self, batch: Batch) -> Result<(), ApplyError> {
         let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.disk.free_bytes().is_ok_and(|free| free < FREE_BYTES_MIN) {
+        if self.disk.free_bytes().is_ok_and(|free| free < crate::LAST_RESERVE_BYTES) {
             return Err(ApplyError::Full);
         }
         self.write_all(batch).map_err(|error| ApplyError::Broken(error.to_string()))?.then_some(()).ok_or(ApplyError::Fenced)
@@ -136,6 +134,10 @@ impl Engine for Redb {
             if span.reverse { collect(&span, rows.rev()) } else { collect(&span, rows) }
         };
         Box::pin(ready(read()))
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.disk.free_bytes().ok()
     }
 
     fn apply(&self, batch: Batch) -> Fut<'_, Result<(), ApplyError>> {

@@ -226,7 +226,7 @@ fn a_full_disk_is_said_and_passes() {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
     let segments = open(&disk);
     put_in(&segments, 1);
-    sim.set_capacity_bytes(1 << 20);
+    sim.set_capacity_bytes(store::CONTENT_RESERVE_BYTES);
     let refused = block_on(segments.put(id(2), content(2, 5_000))).unwrap_err();
     assert_eq!(refused.code, "DiskFull");
     sim.set_capacity_bytes(u64::MAX);

@@ -213,6 +213,15 @@ fn a_full_disk_refuses_and_recovers() {
     assert_eq!(block_on(crate::value(&*store, "b")), None);
     disk.set_capacity_bytes(u64::MAX);
     put("b").unwrap();
+    // before that, what only adds has to go: deletes and the record need the rest
+    disk.set_capacity_bytes(store::ROWS_RESERVE_BYTES);
+    let adds = |name: &str| block_on(crate::commit(&*store, vec![Check::Room, Check::Absent(k(name))], vec![crate::put(name, "v")]));
+    assert_eq!(adds("c"), Err(CommitError::Full));
+    put("d").unwrap();
+    block_on(crate::commit(&*store, vec![], vec![Op::Delete(k("d"))])).unwrap();
+    drop(store);
+    let store = store::open_redb_on(Arc::new(disk.clone())).unwrap();
+    block_on(crate::commit(&*store, vec![], vec![crate::put("e", "a start writes too")])).unwrap();
 }
 
 #[test]
