@@ -3,7 +3,8 @@
 use base::{Fut, Result, Shard};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
-use store::{Commit, CommitError, Committed, Head, KeyRange, Kv, Page, Version};
+use store::{Commit, CommitError, Committed, Head, KeyRange, Kv, Op, Page, Version};
+use tokio::sync::oneshot;
 
 /// How commits end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +21,15 @@ pub struct Sulking {
     kv: Arc<dyn Kv>,
     /// The mood, after so many good commits, for so many.
     mood: Mutex<(Mood, usize, usize)>,
+    held: Mutex<Option<Held>>,
 }
+
+/// Told when a commit arrives; heard when it may go on.
+type Held = (oneshot::Sender<()>, oneshot::Receiver<()>);
 
 impl Sulking {
     pub fn over(kv: Arc<dyn Kv>) -> Arc<Sulking> {
-        Arc::new(Sulking { kv, mood: Mutex::new((Mood::Good, 0, 0)) })
+        Arc::new(Sulking { kv, mood: Mutex::new((Mood::Good, 0, 0)), held: Mutex::default() })
     }
     /// From now on, until told otherwise.
     pub fn feels(&self, mood: Mood) {
@@ -38,6 +43,14 @@ impl Sulking {
     pub fn is_over_it(&self) -> bool {
         let (mood, skip, count) = *self.mood.lock().expect("not poisoned");
         mood == Mood::Good || skip == 0 && count == 0
+    }
+    /// The next commit of an act (it checks something, and records) waits while others overtake it: the first half tells
+    /// that it has come, the second lets it go on. The region's own go by.
+    pub fn hold_next(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let (told, has_come) = oneshot::channel();
+        let (go_on, heard) = oneshot::channel();
+        *self.held.lock().expect("not poisoned") = Some((told, heard));
+        (has_come, go_on)
     }
     fn next(&self) -> Mood {
         let mut mood = self.mood.lock().expect("not poisoned");
@@ -63,7 +76,14 @@ impl Kv for Sulking {
     }
     fn commit(&self, commit: Commit) -> Fut<'_, Result<Committed, CommitError>> {
         let mood = self.next();
+        let acts = !commit.checks.is_empty() && commit.ops.iter().any(|op| matches!(op, Op::Append { .. }));
+        let held = acts.then(|| self.held.lock().expect("not poisoned").take()).flatten();
         Box::pin(async move {
+            if let Some((told, heard)) = held {
+                // a test that has ended wants to hear no more
+                let _ = told.send(());
+                let _ = heard.await;
+            }
             match mood {
                 Mood::Good => self.kv.commit(commit).await,
                 Mood::Full => Err(CommitError::Full),

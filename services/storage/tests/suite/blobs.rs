@@ -168,6 +168,9 @@ async fn names_are_kept_as_sent() {
         "/con/q%3Fr",
         "/con/plus+plus",
         "/con/dots/../up",
+        "/con/case",
+        "/con/Case",
+        "/con/%C3%89/%E2%98%83",
     ];
     for (number, name) in names.iter().enumerate() {
         w.put(name, number.to_string()).await;
@@ -233,6 +236,18 @@ async fn container_metadata_and_properties() {
         w.code("PUT", "/con?restype=container&comp=acl", &[("x-ms-blob-public-access", "blob")], "").await,
         (501, "NotImplemented".into())
     );
+    let old = made.header("etag");
+    for (method, query) in [("PUT", "&comp=metadata"), ("DELETE", "")] {
+        let path = format!("/con?restype=container{query}");
+        assert_eq!(w.code(method, &path, &[("if-match", old)], "").await, (412, "ConditionNotMet".into()), "{method} {path}");
+        let before = (w.kit.now().plus_seconds(-60)).http_date();
+        assert_eq!(
+            w.code(method, &path, &[("if-unmodified-since", &before)], "").await,
+            (412, "ConditionNotMet".into()),
+            "{method} {path}"
+        );
+    }
+    assert_eq!(w.get("/con?restype=container").await.header("x-ms-meta-k"), "w");
     assert_eq!(w.code("PUT", "/Con?restype=container", &[], "").await, (400, "InvalidResourceName".into()));
     assert_eq!(w.code("GET", "/nothere?restype=container", &[], "").await, (404, "ContainerNotFound".into()));
 }
@@ -252,6 +267,25 @@ async fn writers_at_once_all_get_an_answer_that_is_true() {
     answers.sort_unstable();
     assert_eq!(answers[0], 201);
     assert!(answers[1..].iter().all(|s| *s == 409), "{answers:?}");
+}
+
+/// What a blob no longer holds is freed, whatever took its place.
+#[tokio::test]
+async fn bytes_that_were_replaced_or_deleted_are_freed() {
+    let w = World::new(12).await;
+    w.container("con").await;
+    for name in ["/con/put", "/con/list", "/con/gone"] {
+        w.put(name, vec![1; 50_000]).await;
+    }
+    assert_eq!(w.chunks.len(), 3);
+    w.put("/con/put", "small").await;
+    assert_eq!(w.call("PUT", "/con/list?comp=blocklist", &[], "<BlockList></BlockList>").await.status, 201);
+    assert_eq!(w.call("DELETE", "/con/gone", &[], "").await.status, 202);
+    assert_eq!(w.chunks.len(), 3, "whoever reads them now reads to the end");
+    w.cleaned().await;
+    assert_eq!(w.chunks.len(), 0);
+    assert_eq!(w.get("/con/put").await.text(), "small");
+    w.audited().await;
 }
 
 #[tokio::test]

@@ -112,6 +112,20 @@ async fn a_block_put_again_replaces_the_first() {
     assert_eq!(w.get("/con/b").await.text(), "second");
     w.call("PUT", &block("/con/b", 1), &[], "third").await;
     assert_eq!(w.get("/con/b").await.text(), "second", "uncommitted blocks show nowhere");
+    // a name of both lists: the caller says which
+    for (kind, wanted) in [("Committed", "second"), ("Latest", "third")] {
+        assert_eq!(w.call("PUT", "/con/b?comp=blocklist", &[], list(kind, &[1])).await.status, 201);
+        assert_eq!(w.get("/con/b").await.text(), wanted, "{kind}");
+        w.call("PUT", &block("/con/b", 1), &[], "third").await;
+    }
+    w.call("PUT", &block("/con/b", 2), &[], "two").await;
+    assert_eq!(w.call("PUT", "/con/b?comp=blocklist", &[], list("Latest", &[1, 2])).await.status, 201);
+    w.call("PUT", &block("/con/b", 3), &[], "three").await;
+    assert_eq!(
+        w.code("PUT", "/con/b?comp=blocklist", &[], list("Uncommitted", &[2])).await,
+        (400, "InvalidBlockList".into()),
+        "2 is committed and not put again"
+    );
     w.put("/con/b", "whole").await;
     assert_eq!(
         w.code("PUT", "/con/b?comp=blocklist", &[], list("Uncommitted", &[1])).await,

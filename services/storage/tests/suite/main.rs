@@ -8,3 +8,4 @@ mod blocks;
 mod hostile;
 mod lists;
 mod management;
+mod overtaken;

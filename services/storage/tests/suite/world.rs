@@ -5,7 +5,7 @@ use base64::prelude::*;
 use bytes::Bytes;
 use service::{Service, Want};
 use std::sync::Arc;
-use testkit::{Answer, Kit, MemoryBlobs, Setup};
+use testkit::{Answer, Kit, MemoryBlobs, Setup, Sulking};
 use trust::{Batch, Caller, Fact, Outcome, Permit, Principal, PrincipalKind, Subscription, Tenant, Weight, Write};
 
 pub const ACCOUNT: &str = "acct";
@@ -13,6 +13,7 @@ pub const HOST: &str = "https://acct.blob.core.bleu.localhost";
 
 pub struct World {
     pub kit: Kit,
+    pub kv: Arc<Sulking>,
     pub chunks: Arc<MemoryBlobs>,
     pub tenant: TenantId,
     pub account: ResourceId,
@@ -51,8 +52,8 @@ impl World {
         let (tenant, subscription) = (TenantId::random(&chance), SubscriptionId::random(&chance));
         let chunks = Arc::new(MemoryBlobs::new(SiteName::new("site-1").unwrap()));
         let setup = Setup::new(seed).services(vec![Arc::new(storage::Storage)]).bearer(bearer(tenant));
-        let kv = setup.kv.clone();
-        let kit = Kit::start(setup.on(kv, chunks.clone())).await;
+        let kv = Sulking::over(setup.kv.clone());
+        let kit = Kit::start(setup.on(kv.clone(), chunks.clone())).await;
         let here = || Location::new("francecentral").unwrap();
         let fact = Fact::Tenant(Tenant { id: tenant, name: "Contoso".into(), domains: vec!["contoso.example".into()] });
         commit(&kit, &ResourceId::tenant(tenant), Batch::new().claim_fact(fact).create_space(here())).await;
@@ -61,7 +62,7 @@ impl World {
         commit(&kit, &scope, Batch::new().claim_fact(fact).create_space(here())).await;
         let account =
             ResourceId::parse(&format!("{scope}/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/{ACCOUNT}")).unwrap();
-        let mut world = World { kit, chunks, tenant, account, key: Vec::new() };
+        let mut world = World { kit, kv, chunks, tenant, account, key: Vec::new() };
         world.apply(serde_json::json!({})).await;
         let keys = world.arm("POST", "/listKeys", "").await;
         assert_eq!(keys.status, 200, "{}", keys.text());
