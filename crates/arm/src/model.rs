@@ -5,20 +5,20 @@ use base::{Location, ObjectId, OperationId, ResourceId, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use service::{Have, Step};
-use trust::{Caller, Principal, Table};
+use trust::{Caller, Keeper, Principal, Table};
 
 /// Resource groups: `/resourcegroups/a`.
-pub(crate) const GROUPS: Table = Table(1);
+pub(crate) const GROUPS: Table = Table::of(Keeper::Arm, 1);
 /// Resources: `/resourcegroups/a/providers/microsoft.storage/storageaccounts/b`.
-pub(crate) const RESOURCES: Table = Table(2);
+pub(crate) const RESOURCES: Table = Table::of(Keeper::Arm, 2);
 /// Long operations, by their id.
-pub(crate) const OPERATIONS: Table = Table(3);
+pub(crate) const OPERATIONS: Table = Table::of(Keeper::Arm, 3);
 /// Unfinished operations, by their id: what a restart takes up again.
-pub(crate) const PENDING: Table = Table(4);
+pub(crate) const PENDING: Table = Table::of(Keeper::Arm, 4);
 /// Registration of resource providers, by folded namespace; absent means registered.
-pub(crate) const PROVIDERS: Table = Table(5);
+pub(crate) const PROVIDERS: Table = Table::of(Keeper::Arm, 5);
 /// Tags of the subscription itself, under the empty name.
-pub(crate) const TAGS: Table = Table(6);
+pub(crate) const TAGS: Table = Table::of(Keeper::Arm, 6);
 
 pub(crate) const SUCCEEDED: &str = "Succeeded";
 pub(crate) const CREATING: &str = "Creating";

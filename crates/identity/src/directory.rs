@@ -9,7 +9,7 @@ use base::{AppId, Error, Kind, ObjectId, ResourceId, Result, Stored, TenantId, T
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use service::Neighbours;
-use trust::{Caller, Directory, Fact, Facts, Outcome, Permit, Principal, PrincipalKind, Read, Table, Weight};
+use trust::{Caller, Directory, Fact, Facts, Keeper, Outcome, Permit, Principal, PrincipalKind, Read, Table, Weight};
 use uuid::Uuid;
 
 /// The Azure command's public client: it exists in every tenant.
@@ -21,15 +21,15 @@ pub(crate) const PASSWORD: &str = "password";
 /// `zone` of the region-wide name facts that keep user principal names unique.
 pub(crate) const UPN_ZONE: &str = "upn";
 
-pub(crate) const USERS: Table = Table(1);
-pub(crate) const GROUPS: Table = Table(2);
-pub(crate) const APPLICATIONS: Table = Table(3);
-pub(crate) const SERVICE_PRINCIPALS: Table = Table(4);
+pub(crate) const USERS: Table = Table::of(Keeper::Identity, 1);
+pub(crate) const GROUPS: Table = Table::of(Keeper::Identity, 2);
+pub(crate) const APPLICATIONS: Table = Table::of(Keeper::Identity, 3);
+pub(crate) const SERVICE_PRINCIPALS: Table = Table::of(Keeper::Identity, 4);
 /// Client id to the application's object id.
-pub(crate) const APPLICATION_BY_CLIENT_ID: Table = Table(5);
+pub(crate) const APPLICATION_BY_CLIENT_ID: Table = Table::of(Keeper::Identity, 5);
 
 /// What a tenant began with: one row, without a name.
-pub(crate) const FIRST: Table = Table(6);
+pub(crate) const FIRST: Table = Table::of(Keeper::Identity, 6);
 
 /// The four kinds of directory object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use trust::{
-    Ask, Batch, Caller, Content, Fact, Facts, Origin, Outcome, Permit, Principal, PrincipalKind, Rules, Table, Tenant, Trust, Verdict,
-    Weight, Write,
+    Ask, Batch, Caller, Content, Fact, Facts, Keeper, Origin, Outcome, Permit, Principal, PrincipalKind, Rules, Table, Tenant, Trust,
+    Verdict, Weight, Write,
 };
 
 struct AllowAll;
@@ -91,8 +91,11 @@ async fn main() -> base::Result<()> {
                 let permit: Permit<Write> = trust.permit(ask.clone()).await?;
                 let staged = permit.stage_bytes(bytes.clone()).await?;
                 let name = format!("container\0blob-{:08}", number.fetch_add(1, Ordering::Relaxed));
-                let batch =
-                    Batch::new().absent(Table(1), &name).adopt(&staged).put(Table(1), &name, &Row { content: staged.content.clone() });
+                let batch = Batch::new().absent(Table::of(Keeper::Test, 1), &name).adopt(&staged).put(
+                    Table::of(Keeper::Test, 1),
+                    &name,
+                    &Row { content: staged.content.clone() },
+                );
                 permit.commit(batch, Outcome::done(201).wrote(4096, staged.sha256)).await?;
                 done.fetch_add(1, Ordering::Relaxed);
             }

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use store::{Commit, CommitError, Committed, Head, KeyRange, Kv, Op, Page, Version};
 use trust::{
-    Ask, Batch, Caller, Content, Fact, Facts, Origin, Outcome, Permit, Principal, PrincipalKind, Rules, SignIn, Table, Tenant, Trust,
-    Verdict, Weight, Write,
+    Ask, Batch, Caller, Content, Fact, Facts, Keeper, Origin, Outcome, Permit, Principal, PrincipalKind, Rules, SignIn, Table, Tenant,
+    Trust, Verdict, Weight, Write,
 };
 
 const ROUNDS: usize = 3;
@@ -231,7 +231,8 @@ impl Scene {
                     let staged = permit.stage_bytes(bytes.clone()).await?;
                     let name = format!("container\0blob-{:08}", number.fetch_add(1, Ordering::Relaxed));
                     let row = Row { content: staged.content.clone() };
-                    let batch = Batch::new().absent(Table(1), &name).adopt(&staged).put(Table(1), &name, &row);
+                    let batch =
+                        Batch::new().absent(Table::of(Keeper::Test, 1), &name).adopt(&staged).put(Table::of(Keeper::Test, 1), &name, &row);
                     permit.commit(batch, Outcome::done(201).wrote(PUT_BYTES, staged.sha256)).await?;
                     done += 1;
                 }

@@ -6,9 +6,34 @@ use crate::facts::Fact;
 use base::{Location, Stored};
 use store::Version;
 
-/// A family of rows of a resource. Each service numbers its own, from 1, in one place.
+/// Who keeps rows. The number is in the key of each of them: two keepers on one resource do not meet, and a number once
+/// given is nobody else's, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Table(pub u8);
+#[repr(u8)]
+pub enum Keeper {
+    Identity = 1,
+    Arm = 2,
+    Storage = 3,
+    /// Tests and examples.
+    Test = 255,
+}
+
+/// A family of rows of a resource. Each keeper numbers its own, from 1, in one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Table {
+    keeper: Keeper,
+    number: u8,
+}
+
+impl Table {
+    pub const fn of(keeper: Keeper, number: u8) -> Table {
+        Table { keeper, number }
+    }
+    /// Its part of a row's key.
+    pub(crate) fn bytes(self) -> [u8; 2] {
+        [self.keeper as u8, self.number]
+    }
+}
 
 /// Checks and changes, all or nothing. Names are bytes, ordered bytewise; names over 1 KiB keep their order only up to there.
 #[derive(Debug, Default)]
@@ -144,5 +169,45 @@ impl Batch {
     pub fn drop_space(mut self) -> Batch {
         self.space = Some(SpaceOp::Drop);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            match entry.extension() {
+                _ if entry.is_dir() => sources(&entry, found),
+                Some(extension) if extension == "rs" => found.push(entry),
+                _ => {}
+            }
+        }
+    }
+
+    /// A keeper's rows are one crate's, and no number of it is given twice.
+    #[test]
+    fn tables_are_numbered_once() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut files = Vec::new();
+        for house in ["crates", "services"] {
+            for entry in std::fs::read_dir(root.join(house)).unwrap().map(|e| e.unwrap().path()).filter(|p| p.join("src").is_dir()) {
+                sources(&entry.join("src"), &mut files);
+            }
+        }
+        let (mut keepers, mut tables) = (BTreeMap::<String, PathBuf>::new(), BTreeMap::<String, PathBuf>::new());
+        for file in files {
+            let folder = file.ancestors().find(|p| p.ends_with("src")).unwrap().to_owned();
+            let text = std::fs::read_to_string(&file).unwrap();
+            for table in text.split(concat!(": Table = ", "Table::of(Keeper::")).skip(1).filter_map(|rest| rest.split(')').next()) {
+                let (keeper, _) = table.split_once(',').unwrap_or_else(|| panic!("{table} in {}", file.display()));
+                let first = keepers.entry(keeper.to_owned()).or_insert_with(|| folder.clone());
+                assert_eq!(*first, folder, "{keeper} keeps rows in two crates");
+                assert_eq!(tables.insert(table.to_owned(), file.clone()), None, "{table} is given twice");
+            }
+        }
+        assert!(keepers.len() >= 3 && tables.len() >= 16, "{tables:?}");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | prefix | what | sealed with |
 //! |---|---|---|
-//! | `d` space, table, address, 0, name | a service's row | the space's key |
+//! | `d` space, keeper, table, address, 0, name | a service's row | the space's key |
 //! | `f` fact key | a fact | the region's facts key |
 //! | `c` space, holder, 0, id | a credential | the space's key |
 //! | `k` name | a wrapped key or secret | the key above it |
@@ -26,7 +26,7 @@ const ADDRESS_BYTES_MAX: usize = 760;
 pub(crate) fn rows(space: SpaceId, table: Table, address: &str) -> Key {
     // an address is at most 760 bytes here or is cut to a digest: rows of one resource stay together either way
     let address = shortened(address.as_bytes(), ADDRESS_BYTES_MAX);
-    key(SHARD, &[b"d", space.0.as_bytes(), &[table.0], &address])
+    key(SHARD, &[b"d", space.0.as_bytes(), &table.bytes(), &address])
 }
 pub(crate) fn row(space: SpaceId, table: Table, address: &str, name: &[u8]) -> Key {
     let mut out = rows(space, table, address);

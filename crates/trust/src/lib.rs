@@ -42,7 +42,7 @@ mod sweep;
 mod witnesses;
 
 pub use ask::{Access, Ask, Read, Weight, Write};
-pub use batch::{Batch, Table};
+pub use batch::{Batch, Keeper, Table};
 pub use caller::{Caller, Limits, Origin, Principal, PrincipalKind};
 pub use content::{ByteStream, CHUNK_PLAIN_BYTES, Content, INLINE_BYTES_MAX, Staged, Staging};
 pub use credentials::{Credential, CredentialInfo, Credentials, Denied, Keys, SignIn};

@@ -5,9 +5,11 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use serde::{Deserialize, Serialize};
 use testkit::{Kit, Mood, Setup, Sulking};
-use trust::{Batch, Caller, Content, Fact, Outcome, Permit, Principal, PrincipalKind, Read, Span, Staging, Table, Tenant, Weight, Write};
+use trust::{
+    Batch, Caller, Content, Fact, Keeper, Outcome, Permit, Principal, PrincipalKind, Read, Span, Staging, Table, Tenant, Weight, Write,
+};
 
-const TABLE: Table = Table(1);
+const TABLE: Table = Table::of(Keeper::Test, 1);
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Thing {
@@ -67,6 +69,21 @@ async fn read(mut stream: trust::ByteStream) -> base::Result<Vec<u8>> {
         all.extend_from_slice(&part?);
     }
     Ok(all)
+}
+
+/// Two services number their tables by themselves, and may both have rows of one resource.
+#[tokio::test]
+async fn tables_of_two_keepers_do_not_meet() {
+    let (kit, tenant, anna) = region(41).await;
+    let theirs = Table::of(Keeper::Storage, 1);
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+    p.commit(Batch::new().absent(theirs, "first").put(theirs, "first", &thing("theirs")), Outcome::done(201)).await.unwrap();
+    let p: Permit<Read> = permit(&kit, &anna, tenant, Weight::Batched).await.unwrap();
+    assert_eq!(p.data().get::<Thing>(TABLE, "first").await.unwrap().unwrap().value, thing("first"));
+    assert_eq!(p.data().get::<Thing>(theirs, "first").await.unwrap().unwrap().value, thing("theirs"));
+    assert_eq!(p.data().scan::<Thing>(theirs, Span::all(), 9).await.unwrap().rows.len(), 1);
+    p.close(Outcome::done(200)).await.unwrap();
+    kit.stop().await;
 }
 
 #[tokio::test]

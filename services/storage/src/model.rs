@@ -16,14 +16,14 @@
 
 use base::{Stored, Timestamp};
 use serde::{Deserialize, Serialize};
-use trust::{Content, Table};
+use trust::{Content, Keeper, Table};
 
-pub const CONTAINERS: Table = Table(2);
-pub const BLOBS: Table = Table(3);
-pub const UPLOADS: Table = Table(4);
-pub const BLOCKS: Table = Table(5);
-pub const TRASH: Table = Table(6);
-pub const REPLACED: Table = Table(7);
+pub const CONTAINERS: Table = Table::of(Keeper::Storage, 2);
+pub const BLOBS: Table = Table::of(Keeper::Storage, 3);
+pub const UPLOADS: Table = Table::of(Keeper::Storage, 4);
+pub const BLOCKS: Table = Table::of(Keeper::Storage, 5);
+pub const TRASH: Table = Table::of(Keeper::Storage, 6);
+pub const REPLACED: Table = Table::of(Keeper::Storage, 7);
 
 /// 16 random bytes that are never drawn twice.
 pub type Mark = [u8; 16];

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::{Blobs, Fault, Segments, SimDisk};
 use testkit::{Kit, Setup};
-use trust::{Batch, Caller, Content, Fact, Outcome, Permit, Principal, PrincipalKind, Read, Table, Tenant, Weight, Write};
+use trust::{Batch, Caller, Content, Fact, Keeper, Outcome, Permit, Principal, PrincipalKind, Read, Table, Tenant, Weight, Write};
 
-const TABLE: Table = Table(1);
+const TABLE: Table = Table::of(Keeper::Test, 1);
 const SEEDS: u64 = 120;
 /// Further ones, fresh each time.
 const SOAK_SEEDS: u64 = 1_500;
