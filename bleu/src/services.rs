@@ -26,6 +26,7 @@ impl Services {
         // it gives tokens for all the others
         let sign_in = Arc::new(identity::Login::new(&all));
         all.insert(0, sign_in);
+        arm.serving(&all);
         Services { all, arm }
     }
 }

@@ -13,6 +13,7 @@
 mod builtin;
 mod calls;
 mod change;
+mod deployments;
 mod filter;
 pub mod fuzz;
 mod model;
@@ -41,6 +42,8 @@ use trust::{Trust, Weight};
 pub struct Arm {
     kinds: Vec<Arc<dyn service::Kind>>,
     queue: worker::Queue,
+    pub(crate) deployments: deployments::Queue,
+    pub(crate) tables: deployments::Tables,
 }
 
 /// Where a client polls an operation.
@@ -54,12 +57,18 @@ pub(crate) struct OperationUrls {
 impl Arm {
     /// `kinds`: everything that can be created, from all services.
     pub fn new(kinds: Vec<Arc<dyn service::Kind>>) -> Arc<Arm> {
-        Arc::new(Arm { kinds, queue: worker::Queue::default() })
+        Arc::new(Arm { kinds, queue: worker::Queue::default(), deployments: Default::default(), tables: Default::default() })
+    }
+
+    /// Everything that the region serves, for the templates that name it. Said once; without it Resource Manager's own.
+    pub fn serving(&self, services: &[Arc<dyn Service>]) {
+        self.tables.set(services);
     }
 
     /// Starts the worker: takes up what a stop or a crash left unfinished, then what is submitted.
     pub async fn start(self: &Arc<Self>, trust: Trust, urls: Arc<Urls>) -> Result<Running> {
-        worker::start(self.clone(), trust, urls).await
+        let deployments = deployments::start(self, trust.clone(), urls.clone()).await?;
+        Ok(worker::start(self.clone(), trust, urls).await?.beside(deployments))
     }
 
     pub(crate) fn urls(&self, head: &Head, operation: &Operation) -> OperationUrls {
@@ -307,6 +316,7 @@ impl Service for Arm {
                 role_assignments::delete,
             )
             .weighing(Weight::Indexed);
+        table = deployments::rows(table).target_is(target::scope);
         for (path, name, stem) in unbuilt::BELOW_ANY_SCOPE {
             let (read, write, remove) = (leak(format!("{stem}/read")), leak(format!("{stem}/write")), leak(format!("{stem}/delete")));
             table = table

@@ -100,6 +100,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
     work: Work,
+    deployments: Option<crate::deployments::Running>,
 }
 
 impl Running {
@@ -107,8 +108,14 @@ impl Running {
     pub async fn forget_ended(&self) -> Result<u64> {
         self.work.forget_ended().await
     }
+    pub(crate) fn beside(self, deployments: crate::deployments::Running) -> Running {
+        Running { deployments: Some(deployments), ..self }
+    }
     /// Finishes the steps under way; what is left goes on at the next start.
     pub async fn stop(self) {
+        if let Some(deployments) = self.deployments {
+            deployments.stop().await;
+        }
         self.stop.send_replace(true);
         if let Err(error) = self.task.await {
             tracing::error!(%error, "the worker did not stop in good order");
@@ -192,7 +199,7 @@ pub(crate) async fn start(arm: Arc<Arm>, trust: Trust, urls: Arc<Urls>) -> Resul
         }
         while running.join_next().await.is_some() {}
     });
-    Ok(Running { stop, task, work: sweeper })
+    Ok(Running { stop, task, work: sweeper, deployments: None })
 }
 
 /// How an operation left the worker.
@@ -652,6 +659,7 @@ impl Work {
         let group = &operation.target;
         if operation.status == Status::Succeeded {
             self.remove_assignments(group).await?;
+            self.remove_deployments(group).await?;
         }
         let (name, key) = (row_name(group), operation.id.to_string());
         let mut permit: Permit<Write> = self.book(&subscription_of(group)?, "group").await?;
@@ -678,6 +686,17 @@ impl Work {
             }
         }
         Err(Error::new(Kind::Conflict, "Conflict", "Other requests keep changing this group."))
+    }
+
+    /// Deployments of a group go with it.
+    async fn remove_deployments(&self, group: &ResourceId) -> Result<()> {
+        loop {
+            let permit: Permit<Write> = self.book(&subscription_of(group)?, "deployments").await?;
+            let Some(batch) = crate::deployments::leftovers(&permit, group).await? else {
+                return permit.close(Outcome::done(200)).await.map(drop);
+            };
+            permit.commit(batch, Outcome::done(200)).await?;
+        }
     }
 
     /// Roles at a deleted scope go with it: something made anew under its name must not inherit them.

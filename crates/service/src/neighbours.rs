@@ -1,6 +1,6 @@
 //! How a handler reaches what is not under its own permit: by asking, as the same caller, for another one.
 
-use crate::Urls;
+use crate::{Body, Call, Handler, Head, Operation, Reply, Urls};
 use base::{Clock, Error, ResourceId, Result};
 use std::sync::Arc;
 use trust::{Access, Ask, Caller, Credentials, Facts, Origin, Permit, Trust, Weight};
@@ -67,6 +67,28 @@ impl Neighbours {
                 origin: self.origin.clone(),
             })
             .await
+    }
+    /// Has a row answer a request that comes from inside, as this caller: its target, its permit, its handler, as for one
+    /// from outside. For Resource Manager, which does what a template asks.
+    pub async fn answer(&self, row: &Operation, head: Head, body: Body) -> Result<Reply> {
+        let target = (row.target)(&head, &self.caller, self)?;
+        let ask = Ask {
+            caller: self.caller.clone(),
+            verb: row.name,
+            actions: row.actions.iter().map(|a| (*a).to_owned()).collect(),
+            data: row.door.data,
+            target: target.resource,
+            scope: target.scope,
+            detail: target.detail,
+            weight: row.weight,
+            origin: self.origin.clone(),
+        };
+        let call = Call { head, caller: self.caller.clone(), body };
+        match &row.handler {
+            Handler::Read(handler) => handler(call, self.trust.permit(ask).await?, self.clone()).await,
+            Handler::Write(handler) => handler(call, self.trust.permit(ask).await?, self.clone()).await,
+            Handler::Open(_) => Err(Error::internal("an open row is not for requests from inside")),
+        }
     }
     /// Would the caller be allowed this management action there? For list filters; opens nothing, records nothing.
     pub fn may(&self, action: &str, scope: &ResourceId) -> bool {

@@ -9,7 +9,7 @@ use crate::paging::base_url;
 use base::Result;
 use http::StatusCode;
 use serde_json::{Value, json};
-use service::{Call, Head, Neighbours, Public, Reply};
+use service::{Call, Head, Neighbours, Public, Reply, Urls};
 use std::sync::Arc;
 
 pub(crate) async fn endpoints(_: Arc<Arm>, call: Call, public: Public, _: Neighbours) -> Result<Reply> {
@@ -80,6 +80,26 @@ fn object(head: &Head) -> Value {
             "storage": suffix("core"),
             "keyVaultDns": suffix("vault"),
         },
+    })
+}
+
+/// As a template's `environment()` sees it.
+pub(crate) fn environment(urls: &Urls) -> Value {
+    let local = urls.local();
+    json!({
+        "name": "BleuLocal",
+        "resourceManager": format!("{local}/"),
+        "portal": format!("{local}/"),
+        "gallery": format!("{local}/"),
+        "graph": format!("{local}/"),
+        "graphAudience": format!("{local}/"),
+        "authentication": {
+            "loginEndpoint": format!("{local}/"),
+            "audiences": [format!("{local}/"), local],
+            "tenant": "common",
+            "identityProvider": "AAD",
+        },
+        "suffixes": {"storage": urls.suffix("core"), "keyvaultDns": format!(".{}", urls.suffix("vault"))},
     })
 }
 

@@ -20,6 +20,7 @@ const OWN_TYPES: &[(&str, &[&str])] = &[
     (
         "Microsoft.Resources",
         &[
+            "deployments",
             "resourceGroups",
             "resources",
             "subscriptions",
@@ -66,6 +67,11 @@ impl Arm {
             "registrationPolicy": "RegistrationFree",
             "resourceTypes": types,
         })
+    }
+
+    /// Every provider, as a template's `providers()` sees them.
+    pub(crate) fn shown_providers(&self, near: &Neighbours) -> Vec<Value> {
+        self.namespaces().into_iter().map(|n| self.show_provider(n, "", true, near)).collect()
     }
 
     /// Error `MissingSubscriptionRegistration`.

@@ -1,0 +1,130 @@
+//! What is stored of deployments. Rows are in their subscription's space, named by the folded id below it, so that a list
+//! of a scope is one scan of a prefix. JSON is kept as its text.
+
+use base::{OperationId, ResourceId, Stored, Timestamp};
+use serde::{Deserialize, Serialize};
+use trust::{Caller, Keeper, Principal, Table};
+
+/// Deployments: `/resourcegroups/a/providers/microsoft.resources/deployments/b`.
+pub(crate) const DEPLOYMENTS: Table = Table::of(Keeper::Arm, 30);
+/// What is needed to go on, secrets included; it goes when the deployment ends. The same names: what is here is to be done.
+pub(crate) const WORK: Table = Table::of(Keeper::Arm, 31);
+/// What became of each resource: the deployment's name, `|`, the operation's id.
+pub(crate) const STEPS: Table = Table::of(Keeper::Arm, 32);
+/// The template as it was sent, for `exportTemplate`.
+pub(crate) const TEMPLATES: Table = Table::of(Keeper::Arm, 33);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum State {
+    Accepted,
+    Running,
+    Succeeded,
+    Failed,
+    Canceled,
+}
+
+impl State {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            State::Accepted => "Accepted",
+            State::Running => "Running",
+            State::Succeeded => "Succeeded",
+            State::Failed => "Failed",
+            State::Canceled => "Canceled",
+        }
+    }
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self, State::Succeeded | State::Failed | State::Canceled)
+    }
+}
+
+/// What clients may see.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Deployment {
+    pub id: ResourceId,
+    pub operation: OperationId,
+    pub location: Option<String>,
+    pub tags: String,
+    /// `Incremental` or `Complete`.
+    pub complete: bool,
+    pub state: State,
+    pub template_hash: String,
+    /// What was asked for, to recognise the same PUT again; a hash.
+    pub wish: String,
+    /// Secrets without their values.
+    pub parameters: String,
+    pub providers: String,
+    pub dependencies: String,
+    pub outputs: Option<String>,
+    /// Ids.
+    pub output_resources: Vec<String>,
+    /// `{"code", "message", "details"}`.
+    pub error: Option<String>,
+    pub correlation: String,
+    pub asked_by: Option<Principal>,
+    /// Somebody asked for its end.
+    pub cancel: bool,
+    pub began: Timestamp,
+    pub changed: Timestamp,
+}
+
+impl Deployment {
+    /// Whom the runner acts as.
+    pub(crate) fn caller(&self) -> Caller {
+        let asked = self.asked_by.clone().map_or(Caller::Region { part: "arm" }, Caller::Principal);
+        Caller::Worker { on_behalf_of: Box::new(asked), operation: self.operation }
+    }
+}
+
+/// The plan, and what the template was told of the region.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Work {
+    pub plan: String,
+    pub facts: String,
+}
+
+/// What became of one resource.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Step {
+    /// Sixteen hexadecimal digits.
+    pub id: String,
+    /// `Create`, `Delete` or `EvaluateDeploymentOutput`.
+    pub operation: String,
+    pub target: String,
+    pub kind: String,
+    pub succeeded: bool,
+    /// `OK`, `Created`, `Conflict`…
+    pub status: String,
+    /// `{"error": …}` of what failed.
+    pub message: Option<String>,
+    pub began: Timestamp,
+    pub ended: Timestamp,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Template {
+    pub text: String,
+}
+
+macro_rules! first_version {
+    ($($name:ident $label:literal;)*) => {$(
+        impl Stored for $name {
+            const NAME: &'static str = $label;
+            const VERSION: u8 = 1;
+            type Previous = $name;
+            fn upgrade(previous: $name) -> $name { previous }
+        }
+    )*};
+}
+
+first_version! {
+    Deployment "arm.deployment";
+    Work "arm.deployment.work";
+    Step "arm.deployment.step";
+    Template "arm.deployment.template";
+}
+
+/// A step's row: below its deployment's.
+pub(crate) fn step_name(deployment: &str, id: &str) -> String {
+    format!("{deployment}|{id}")
+}
