@@ -55,10 +55,18 @@ fn new_tenant(number: u128, name: &str) -> Seed {
     }
 }
 
-async fn world(number: u64) -> World {
+fn setup(number: u64) -> Setup {
     let graph: Arc<dyn Service> = Arc::new(Graph);
     let login: Arc<dyn Service> = Arc::new(Login::new(std::slice::from_ref(&graph)));
-    let kit = Kit::start(Setup::new(number).services(vec![login, graph]).rules(DirectoryRules).bearer(Arc::new(verify_bearer))).await;
+    Setup::new(number).services(vec![login, graph]).rules(DirectoryRules).bearer(Arc::new(verify_bearer))
+}
+
+async fn world(number: u64) -> World {
+    world_on(setup(number)).await
+}
+
+async fn world_on(setup: Setup) -> World {
+    let kit = Kit::start(setup).await;
     let contoso = seed(&kit.region("identity"), &new_tenant(0xC0, "contoso")).await.unwrap();
     World { kit, contoso }
 }
@@ -538,6 +546,20 @@ async fn a_token_opens_one_door_of_its_own_region() {
         assert_eq!(refused(&near.credentials().sign_token(&claims).unwrap(), &audiences).code, code, "{name}");
         claims[name] = before;
     }
+    // not yet valid, or it does not say from when
+    let nbf = claims["nbf"].clone();
+    for nbf in [json!(w.kit.now().seconds() + 301), Value::Null] {
+        claims["nbf"] = nbf;
+        assert_eq!(refused(&near.credentials().sign_token(&claims).unwrap(), &audiences).code, "InvalidAuthenticationToken");
+    }
+    claims["nbf"] = nbf;
+    assert!(verify_bearer(&near, &near.credentials().sign_token(&claims).unwrap(), &audiences).is_ok());
+    // a principal of one tenant under the name of another
+    let fabrikam = seed(&w.kit.region("identity"), &new_tenant(0xFA, "fabrikam")).await.unwrap().tenant;
+    let mut mixed = claims.clone();
+    (mixed["tid"], mixed["iss"]) = (fabrikam.to_string().into(), format!("{LOGIN}/{fabrikam}/v2.0").into());
+    let why = refused(&near.credentials().sign_token(&mixed).unwrap(), &audiences);
+    assert!(why.code == "InvalidAuthenticationToken" && why.message.contains("principal"), "{why:?}");
     w.kit.clock.advance_seconds(3600);
     assert_eq!(refused(&token, &audiences).code, "ExpiredAuthenticationToken");
 }
@@ -607,12 +629,12 @@ async fn a_person_signs_in_with_a_browser() {
     let code = back.text().split("name=\"code\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     let az = AZ_CLIENT.to_string();
     let token = format!("{LOGIN}/organizations/oauth2/v2.0/token");
-    let redeem = |verifier: &'static str, redirect: &'static str| {
-        let (w, token, az, code) = (&w, &token, &az, &code);
+    let redeem_as = |client: String, verifier: &'static str, redirect: &'static str| {
+        let (w, token, code) = (&w, &token, &code);
         async move {
             let fields = [
                 ("grant_type", "authorization_code"),
-                ("client_id", az.as_str()),
+                ("client_id", client.as_str()),
                 ("code", code.as_str()),
                 ("redirect_uri", redirect),
                 ("code_verifier", verifier),
@@ -621,6 +643,8 @@ async fn a_person_signs_in_with_a_browser() {
             w.post(token, &fields).await
         }
     };
+    let redeem = |verifier, redirect| redeem_as(az.clone(), verifier, redirect);
+    assert_eq!(refusal(&redeem_as(w.contoso.client.to_string(), VERIFIER, "http://localhost:52311").await).2, 700005);
     assert_eq!(refusal(&redeem(CHALLENGE, "http://localhost:52311").await).2, 501481);
     assert_eq!(refusal(&redeem(VERIFIER, "http://localhost:1").await).2, 500112);
     let tokens = redeem(VERIFIER, "http://localhost:52311").await;
@@ -661,6 +685,31 @@ async fn codes_travel_in_the_address_too_and_expire() {
             .await;
         assert_eq!(refusal(&late), (400, "invalid_grant".into(), 70008));
     }
+}
+
+/// Which codes were used is remembered by the process that made them: the next one takes none of them.
+#[tokio::test]
+async fn a_code_from_before_a_restart_is_refused() {
+    let setup_of = setup(44);
+    let (kv, blobs) = (setup_of.kv.clone(), setup_of.blobs.clone());
+    let w = world_on(setup_of).await;
+    let known = page(&w.kit.call("GET", &authorize_url("query"), &[], "").await);
+    let fields = form(&[("flow", &known.flow), ("username", "admin@contoso.example"), ("password", ADMIN_PASSWORD)]);
+    let back = w.kit.call("POST", &format!("{LOGIN}/organizations/oauth2/v2.0/authorize"), &[("cookie", &known.cookie)], fields).await;
+    let code = back.header("location").split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let World { kit, contoso } = w;
+    kit.crash();
+    let w = World { kit: Kit::start(setup(45).on(kv, blobs)).await, contoso };
+    let az = AZ_CLIENT.to_string();
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("client_id", &*az),
+        ("code", &code),
+        ("redirect_uri", "http://localhost:52311"),
+        ("code_verifier", VERIFIER),
+    ];
+    let late = w.post(&format!("{LOGIN}/organizations/oauth2/v2.0/token"), &fields).await;
+    assert_eq!(refusal(&late), (400, "invalid_grant".into(), 70008));
 }
 
 #[tokio::test]
@@ -824,6 +873,33 @@ async fn an_assertion_is_judged_like_a_secret() {
         bad[name] = value;
         assert_eq!(refusal(&send(bad, thumbprint.clone()).await), (401, "invalid_client".into(), number), "{name}");
     }
+    // the certificate itself ends
+    let end_s = crypto::ClientCertificate::from_der(certificate).unwrap().not_after().seconds();
+    let fresh = |now_s: i64| json!({"aud": endpoint, "iss": app_id, "sub": app_id, "nbf": now_s, "exp": now_s + 600, "jti": "2"});
+    w.kit.clock.advance_seconds(end_s - 1 - now_s);
+    assert_eq!(send(fresh(end_s - 1), thumbprint.clone()).await.status, 200);
+    w.kit.clock.advance_seconds(1);
+    assert_eq!(refusal(&send(fresh(end_s), thumbprint.clone()).await), (401, "invalid_client".into(), 700024));
+}
+
+#[tokio::test]
+async fn a_secret_ends_when_it_says() {
+    let w = world(43).await;
+    let admin = w.admin_for("https://graph.microsoft.com/.default").await;
+    let app = w.graph("POST", "/applications", &admin, json!({"displayName": "robot"})).await.json();
+    let (id, app_id) = (app["id"].as_str().unwrap(), app["appId"].as_str().unwrap());
+    assert_eq!(w.graph("POST", "/servicePrincipals", &admin, json!({"appId": app_id})).await.status, 201);
+    let ends = w.kit.now().plus_seconds(86_400).rfc3339();
+    let asked = json!({"passwordCredential": {"endDateTime": ends}});
+    let secret = w.graph("POST", &format!("/applications/{id}/addPassword"), &admin, asked).await.json();
+    let secret = secret["secretText"].as_str().unwrap();
+    let scope = format!("{ARM}/.default");
+    let fields = [("grant_type", "client_credentials"), ("client_id", app_id), ("client_secret", secret), ("scope", &scope)];
+    let url = format!("{LOGIN}/adfs/oauth2/token/");
+    w.kit.clock.advance_seconds(86_399);
+    assert_eq!(w.post(&url, &fields).await.status, 200);
+    w.kit.clock.advance_seconds(1);
+    assert_eq!(refusal(&w.post(&url, &fields).await), (401, "invalid_client".into(), 7000222));
 }
 
 #[tokio::test]
