@@ -9,9 +9,10 @@
 //! | `prove` | an entry with its proof, as the public log has it | no: it is public |
 //! | `entries` | entries, those of one tenant opened | opened before, closed after |
 //! | `export` | a tenant's bundle | by `trust`, in the bundle itself |
+//! | `operator-trust`, `operator-export` | as `trust` and `export`, of the operator's own record | as there |
 //! | `add-tenant` | a tenant with its administrator and client | by `identity`, before it is done |
 //!
-//! One request a connection: four bytes of length (big-endian), JSON. The answer: the same, then the bytes that it
+//! One request a connection: four bytes of length (big-endian), JSON (the verb, its fields, `language`). The answer: the same, then the bytes that it
 //! announces. A region that is not running answers the same verbs, opened by the asking process itself.
 
 use crate::credentials::{self, Client};
@@ -22,7 +23,7 @@ use crate::{phrase, up};
 use anyhow::{Context, Result, bail};
 use base::{EntryId, Kind, OsChance, ResourceId, Shard, SubscriptionId, TenantId};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use service::Urls;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -40,6 +41,7 @@ const HEAD_BYTES_MAX: usize = 64 << 10;
 /// The largest answer that a command takes: bundles are built in memory, so it is bounded by that.
 const ANSWER_BYTES_MAX: u64 = 8 << 30;
 const CONNECTIONS_MAX: usize = 16;
+const LANGUAGE_BYTES_MAX: usize = 64;
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// Entries in one answer.
 const ENTRIES_MAX: usize = 1_000;
@@ -49,13 +51,15 @@ const SOCKET_PATH_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Verb {
-    // braces, so that these two refuse unknown fields as well
+    // braces, so that these refuse unknown fields as well
     Status {},
     Head {},
     Trust { tenant: Option<TenantId> },
     Prove { number: u64 },
     Entries { tenant: Option<TenantId>, from: u64 },
     Export { tenant: Option<TenantId> },
+    OperatorTrust {},
+    OperatorExport {},
     AddTenant { name: String, domain: String },
 }
 
@@ -74,16 +78,29 @@ struct Refusal {
 /// Every reader of outside bytes here, for the fuzzer.
 pub mod fuzz {
     pub fn fuzz_control(bytes: &[u8]) {
-        if let Ok(verb) = super::parse(bytes) {
+        if let Ok((verb, language)) = super::parse(bytes) {
             // what is accepted prints and parses again
-            let printed = serde_json::to_vec(&verb).unwrap_or_default();
-            assert_eq!(super::parse(&printed).ok(), Some(verb));
+            let printed = super::print(&verb, &language).unwrap_or_default();
+            assert_eq!(super::parse(&printed).ok(), Some((verb, language)));
         }
     }
 }
 
-fn parse(bytes: &[u8]) -> serde_json::Result<Verb> {
-    serde_json::from_slice(bytes)
+/// A request: the verb, and the language to answer in (`language`, a locale's name).
+fn parse(bytes: &[u8]) -> Result<(Verb, String)> {
+    let mut fields: serde_json::Map<String, Value> = serde_json::from_slice(bytes)?;
+    let language = match fields.remove("language") {
+        None => String::new(),
+        Some(Value::String(language)) if language.len() <= LANGUAGE_BYTES_MAX => language,
+        Some(_) => bail!("the language is no locale's name"),
+    };
+    Ok((serde_json::from_value(Value::Object(fields))?, language))
+}
+
+fn print(verb: &Verb, language: &str) -> Result<Vec<u8>> {
+    let mut fields = serde_json::to_value(verb)?;
+    fields["language"] = language.into();
+    Ok(serde_json::to_vec(&fields)?)
 }
 
 /// Asks the region of a folder: the running one over its socket, else by opening it here.
@@ -109,7 +126,7 @@ async fn connect(folder: &Folder) -> Result<Option<UnixStream>> {
 }
 
 async fn ask_over(mut stream: UnixStream, verb: &Verb) -> Result<Vec<u8>> {
-    let request = serde_json::to_vec(verb)?;
+    let request = print(verb, crate::text::language())?;
     stream.write_all(&(request.len() as u32).to_be_bytes()).await?;
     stream.write_all(&request).await?;
     let head: AnswerHead = serde_json::from_slice(&read_frame(&mut stream, HEAD_BYTES_MAX).await?)?;
@@ -246,15 +263,8 @@ async fn accept(
 async fn answer(mut stream: UnixStream, region: &Region, urls: &Arc<Urls>, serving: &[&str]) -> Result<()> {
     let request = tokio::time::timeout(REQUEST_TIME, read_frame(&mut stream, REQUEST_BYTES_MAX)).await??;
     let outcome = match parse(&request) {
-        Ok(verb) => act(region, urls, verb, Some(serving)).await,
-        Err(_) => Err(base::Error::invalid(
-            "UnknownVerb",
-            phrase!(
-                "The region does not know that verb: is it another version of bleu?",
-                "La région ne connaît pas ce verbe : est-ce une autre version de bleu ?"
-            ),
-        )
-        .into()),
+        Ok((verb, language)) => crate::text::answering(language, act(region, urls, verb, Some(serving))).await,
+        Err(_) => Err(unknown_verb()),
     };
     let (head, bytes) = match outcome {
         Ok(bytes) => (AnswerHead { error: None, bytes: bytes.len() as u64 }, bytes),
@@ -265,6 +275,14 @@ async fn answer(mut stream: UnixStream, region: &Region, urls: &Arc<Urls>, servi
     stream.write_all(&head).await?;
     stream.write_all(&bytes).await?;
     Ok(stream.shutdown().await?)
+}
+
+fn unknown_verb() -> anyhow::Error {
+    let message = phrase!(
+        "The region does not know that verb: is it another version of bleu?",
+        "La région ne connaît pas ce verbe : est-ce une autre version de bleu ?"
+    );
+    base::Error::invalid("UnknownVerb", message).into()
 }
 
 fn refusal(error: &anyhow::Error) -> Refusal {
@@ -304,6 +322,8 @@ async fn act(region: &Region, urls: &Arc<Urls>, verb: Verb, serving: Option<&[&s
         Verb::Prove { number } => prove(region, number).await,
         Verb::Entries { tenant, from } => entries(region, urls, tenant.map_or_else(|| first_tenant(region), Ok)?, from).await,
         Verb::Export { tenant } => Ok(region.trust.export(Some(tenant.map_or_else(|| first_tenant(region), Ok)?)).await?),
+        Verb::OperatorTrust {} => Ok(region.trust.trust_keys(::record::Owner::Operator)?.text()?.into_bytes()),
+        Verb::OperatorExport {} => Ok(region.trust.export(::record::Owner::Operator).await?),
         Verb::AddTenant { name, domain } => add_tenant(region, urls, &name, &domain).await,
     }
 }
@@ -330,6 +350,9 @@ async fn status(region: &Region, serving: Option<&[&str]>) -> Result<Vec<u8>> {
             "the region has no witness: its record can be rewritten unseen",
             "la région n’a pas de témoin : son journal peut être réécrit sans que cela se voie"
         ));
+    }
+    if let Some(free) = status.free_bytes.filter(|free| *free < store::CONTENT_RESERVE_BYTES) {
+        wrong.push(nearly_full(free));
     }
     for act in &status.left_open {
         wrong.push(phrase!(
@@ -360,6 +383,25 @@ async fn status(region: &Region, serving: Option<&[&str]>) -> Result<Vec<u8>> {
         "wrong": wrong,
     });
     Ok(serde_json::to_vec(&document)?)
+}
+
+/// What a disk with so many free bytes still takes.
+fn nearly_full(free: u64) -> String {
+    let mib = free >> 20;
+    match free {
+        0..store::LAST_RESERVE_BYTES => phrase!(
+            "the disk is full ({mib} MiB free): nothing can be written, not even deletes; give it room",
+            "le disque est plein ({mib} Mio libres) : rien ne peut être écrit, pas même une suppression ; donnez-lui de la place"
+        ),
+        store::LAST_RESERVE_BYTES..store::ROWS_RESERVE_BYTES => phrase!(
+            "the disk is nearly full ({mib} MiB free): only deletes and the record are still written",
+            "le disque est presque plein ({mib} Mio libres) : seuls les suppressions et le journal sont encore écrits"
+        ),
+        _ => phrase!(
+            "the disk is nearly full ({mib} MiB free): no new content over 4 KiB is taken",
+            "le disque est presque plein ({mib} Mio libres) : aucun nouveau contenu de plus de 4 Kio n’est accepté"
+        ),
+    }
 }
 
 async fn prove(region: &Region, number: u64) -> Result<Vec<u8>> {
@@ -448,9 +490,12 @@ mod tests {
             Verb::Prove { number: 7 },
             Verb::Entries { tenant: Some(tenant), from: 0 },
             Verb::Export { tenant: Some(tenant) },
+            Verb::OperatorTrust {},
+            Verb::OperatorExport {},
             Verb::AddTenant { name: "Contoso".into(), domain: "contoso.localhost".into() },
         ] {
-            assert_eq!(parse(&serde_json::to_vec(&verb).unwrap()).unwrap(), verb);
+            assert_eq!(parse(&print(&verb, "fr_FR.UTF-8").unwrap()).unwrap(), (verb.clone(), "fr_FR.UTF-8".to_owned()));
+            assert_eq!(parse(&serde_json::to_vec(&verb).unwrap()).unwrap(), (verb, String::new()));
         }
         for bad in [
             "",
@@ -462,6 +507,7 @@ mod tests {
             r#"{"verb":"prove","number":-1}"#,
             r#"{"verb":"head","more":1}"#,
             r#"{"verb":"export","tenant":"x"}"#,
+            r#"{"verb":"head","language":1}"#,
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }

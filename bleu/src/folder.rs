@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `region.toml` | the configuration; no secret | 0644 |
 //! | `keys/root.key` | opens every other key: on a laptop a file, in production an HSM | 0600 |
+//! | `keys/store.json` | which store the root key opens: its engine, and a digest that no other store has | 0600 |
 //! | `lock` | held by the process that has the region open | 0600 |
 //! | `store/`, `sites/NAME/` | rows and chunks, sealed | |
 //! | `witness/` | the local witness: its key and what it has seen | |
@@ -16,18 +17,29 @@
 use crate::phrase;
 use anyhow::{Context, Result, bail};
 use crypto::Secret;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use serde::{Deserialize, Serialize};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The largest small file that we read whole.
 const ROOT_KEY: &str = "keys/root.key";
+const OPENS: &str = "keys/store.json";
+/// The largest small file that we read whole.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// An absolute path to a region's folder.
 #[derive(Clone, Debug)]
 pub struct Folder(PathBuf);
+
+/// The store that a root key opens: one, for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Opens {
+    /// `fjall`, `redb` or `postgres`.
+    pub engine: String,
+    /// As [`trust::Trust::store_digest`] gives it, in hex; `None` until a region is in the store.
+    pub store: Option<String>,
+}
 
 /// While this lives no other process opens the region.
 #[derive(Debug)]
@@ -65,8 +77,12 @@ impl Folder {
     /// A folder in which a region was made before.
     pub fn existing(path: &Path) -> Result<Folder> {
         let shown = path.display();
-        match path.canonicalize() {
-            Ok(found) if found.join("region.toml").is_file() => Ok(Folder(found)),
+        match path.canonicalize().and_then(|found| found.join("region.toml").metadata().map(|settings| (found, settings))) {
+            Ok((found, settings)) if settings.is_file() => Ok(Folder(found)),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => bail!(phrase!(
+                "The folder '{shown}' is another user's: a region's folder is open to its own user alone. Run this as that user.",
+                "Le dossier « {shown} » est à un autre utilisateur : le dossier d’une région n’est ouvert qu’au sien. Lancez ceci comme cet utilisateur."
+            )),
             _ => bail!(phrase!(
                 "There is no region in '{shown}'. Start one with 'bleu up --data {shown}', or name its folder with --data.",
                 "Il n’y a pas de région dans « {shown} ». Démarrez-en une avec « bleu up --data {shown} », ou indiquez son dossier avec --data."
@@ -102,6 +118,7 @@ impl Folder {
     pub fn root_key(&self, chance: &dyn base::Chance, has_rows: bool) -> Result<Secret<32>> {
         let path = self.path(ROOT_KEY);
         if let Some(text) = read_small(&path)? {
+            keep_from_others(&path)?;
             let bytes = hex::decode(text.trim()).ok().filter(|b| b.len() == 32);
             let bytes = bytes.with_context(|| {
                 let shown = path.display();
@@ -126,6 +143,22 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Which store the root key opens; `None` where no start came so far.
+    pub fn opens(&self) -> Result<Option<Opens>> {
+        let path = self.path(OPENS);
+        let Some(text) = read_small(&path)? else { return Ok(None) };
+        let shown = path.display();
+        let opens = serde_json::from_str(&text);
+        opens.map(Some).with_context(|| phrase!("'{shown}' is damaged.", "« {shown} » est endommagé."))
+    }
+
+    pub fn keep_opens(&self, opens: &Opens) -> Result<()> {
+        make_folder(&self.path("keys"))?;
+        write_secret(&self.path(OPENS), format!("{}\n", serde_json::to_string(opens)?).as_bytes())
+    }
+}
+
 /// Takes a lock file for this process; `None` when another has it.
 pub fn lock(path: &Path) -> Result<Option<Lock>> {
     let shown = path.display();
@@ -146,6 +179,27 @@ pub fn lock(path: &Path) -> Result<Option<Lock>> {
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())?;
     Ok(Some(Lock(file)))
+}
+
+/// Takes from everyone but its owner what a secret's file lets them do, and says so: a copy may have been made meanwhile.
+fn keep_from_others(path: &Path) -> Result<()> {
+    let shown = path.display();
+    let mode = path.metadata()?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).with_context(|| {
+        phrase!(
+            "Others may read '{shown}', and this can't be changed. Make its owner the user who runs the region, and its mode 0600.",
+            "D’autres peuvent lire « {shown} », et cela n’a pu être changé. Rendez-en propriétaire l’utilisateur de la région, avec le mode 0600."
+        )
+    })?;
+    let mode = mode & 0o777;
+    crate::ui::note(phrase!(
+        "Others on this machine could read '{shown}' (mode {mode:o}): it is its owner's alone again (0600). Whoever copied it can open this region's store.",
+        "D’autres sur cette machine pouvaient lire « {shown} » (mode {mode:o}) : il est de nouveau à son seul propriétaire (0600). Qui l’a copié peut ouvrir le stockage de la région."
+    ));
+    Ok(())
 }
 
 /// A folder for its owner alone.
@@ -203,7 +257,6 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn one_process_holds_a_region() {
@@ -235,6 +288,9 @@ mod tests {
         assert!(folder.root_key(&base::OsChance, true).unwrap() == key);
         let path = folder.path("keys/root.key");
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        assert!(folder.root_key(&base::OsChance, true).unwrap() == key);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "others could read it");
         std::fs::write(&path, "short\n").unwrap();
         assert!(folder.root_key(&base::OsChance, true).is_err());
         std::fs::remove_file(&path).unwrap();

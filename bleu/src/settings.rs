@@ -156,8 +156,8 @@ impl Settings {
         }
         if let Some(new) = asked.sites.iter().find(|name| !self.sites.iter().any(|s| s.name == **name)) {
             bail!(phrase!(
-                "The site '{new}' is not in region.toml. Add it there, with its place.",
-                "Le site « {new} » n’est pas dans region.toml. Ajoutez-l’y, avec son lieu."
+                "This region was made without the site '{new}', and this version of bleu adds none. Leave the option out, or start another region with another --data.",
+                "Cette région a été créée sans le site « {new} », et cette version de bleu n’en ajoute pas. Omettez l’option, ou démarrez une autre région avec un autre --data."
             ));
         }
         Ok(())
@@ -242,6 +242,17 @@ impl WitnessAt {
 /// A site of a region on a laptop: its place is what its owner says, and says so.
 fn declared(name: String) -> Site {
     Site { name, country: "FR".into(), nuts: "FR10".into(), address: "as declared in region.toml, not verified".into() }
+}
+
+impl Engine {
+    /// What can't change of it: a database may move, an engine's files are no other's.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Engine::Fjall => "fjall",
+            Engine::Redb => "redb",
+            Engine::Postgres(_) => "postgres",
+        }
+    }
 }
 
 /// Where rows are kept.

@@ -7,6 +7,8 @@ use crate::{env, phrase, ui};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::Path;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 pub async fn add(data: &Path, name: &str, domain: Option<&str>, as_json: bool) -> Result<()> {
     let folder = Folder::existing(data)?;
@@ -37,10 +39,19 @@ pub async fn add(data: &Path, name: &str, domain: Option<&str>, as_json: bool) -
     Ok(())
 }
 
-/// A label of a domain from a name: `Contoso SA` becomes `contoso-sa`.
+/// A label of a domain from a name: `Société Générale` becomes `societe-generale`.
 fn label(name: &str) -> Result<String> {
     let mut label = String::new();
-    for c in name.chars() {
+    // letters without their marks: é is e and a mark
+    let plain = name.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(|c| match c {
+        'œ' | 'Œ' => ['o', 'e'],
+        'æ' | 'Æ' => ['a', 'e'],
+        'ß' => ['s', 's'],
+        'ø' | 'Ø' => ['o', '\0'],
+        'ł' | 'Ł' => ['l', '\0'],
+        c => [c, '\0'],
+    });
+    for c in plain.filter(|c| *c != '\0') {
         match c.is_ascii_alphanumeric() {
             true => label.push(c.to_ascii_lowercase()),
             false if !label.is_empty() && !label.ends_with('-') => label.push('-'),
@@ -59,7 +70,9 @@ mod tests {
     #[test]
     fn a_name_becomes_a_label() {
         assert_eq!(super::label("Contoso SA").unwrap(), "contoso-sa");
-        assert_eq!(super::label("  L'Oréal & Fils!").unwrap(), "l-or-al-fils");
+        assert_eq!(super::label("  L'Oréal & Fils!").unwrap(), "l-oreal-fils");
+        assert_eq!(super::label("deuxième").unwrap(), "deuxieme");
+        assert_eq!(super::label("Cœur & Straße").unwrap(), "coeur-strasse");
         assert!(super::label("北京").is_err());
     }
 }

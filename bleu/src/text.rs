@@ -1,6 +1,17 @@
-//! The two languages of the command line. The locale decides, once, as POSIX says: `LC_ALL`, `LC_MESSAGES`, `LANG`.
+//! The two languages of the command line. The locale decides, once, as POSIX says: `LC_ALL`, `LC_MESSAGES`, `LANG`. A
+//! running region answers each who asks it over its socket in that one's language.
 
 use std::sync::OnceLock;
+
+tokio::task_local! {
+    /// The language of whoever is answered now.
+    static ASKED_IN: String;
+}
+
+/// Does `work` in the language of whoever asked for it.
+pub async fn answering<T>(language: String, work: impl Future<Output = T>) -> T {
+    ASKED_IN.scope(language, work).await
+}
 
 /// The language tag of this process; `en` where nothing is set.
 pub fn language() -> &'static str {
@@ -15,7 +26,8 @@ fn choose(variable: impl Fn(&str) -> Option<String>) -> String {
 
 /// One of two sentences.
 pub fn say(en: &'static str, fr: &'static str) -> &'static str {
-    base::Text { en, fr }.of(language())
+    let text = base::Text { en, fr };
+    ASKED_IN.try_with(|language| text.of(language)).unwrap_or_else(|_| text.of(language()))
 }
 
 pub fn is_french() -> bool {
@@ -33,6 +45,13 @@ macro_rules! phrase {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_asks_is_answered_in_its_language() {
+        let said = async || say("yes", "oui");
+        assert_eq!(answering("fr_FR.UTF-8".into(), said()).await, "oui");
+        assert_eq!(answering("C".into(), said()).await, "yes");
+    }
 
     #[test]
     fn the_first_variable_that_is_set_decides() {

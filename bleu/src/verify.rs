@@ -2,7 +2,7 @@
 
 use crate::folder::read_small;
 use crate::{login, phrase, text, ui};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use auditor::Verdict;
 use record::bundle::{Frame, Manifest};
 use record::{SignedNote, TrustKeys};
@@ -48,8 +48,18 @@ fn verify(path: &Path, trust: Option<&Path>, as_json: bool) -> Result<ExitCode> 
 
 fn read_keys(path: &Path) -> Result<TrustKeys> {
     let shown = path.display();
-    let text = read_small(path)?.with_context(|| phrase!("There is no file '{shown}'.", "Il n’y a pas de fichier « {shown} »."))?;
-    TrustKeys::parse(&text).with_context(|| phrase!("'{shown}' is not a trust file.", "« {shown} » n’est pas un fichier de confiance."))
+    let other = || {
+        phrase!(
+            "'{shown}' is not a trust file, which is a few lines of text that 'bleu record trust' writes.",
+            "« {shown} » n’est pas un fichier de confiance, quelques lignes de texte qu’écrit « bleu record trust »."
+        )
+    };
+    let text = match read_small(path) {
+        // what lies on the disk in another shape, such as a bundle
+        Err(error) if error.downcast_ref::<std::io::Error>().is_none_or(|e| e.kind() == std::io::ErrorKind::InvalidData) => bail!(other()),
+        read => read?.with_context(|| phrase!("There is no file '{shown}'.", "Il n’y a pas de fichier « {shown} »."))?,
+    };
+    TrustKeys::parse(&text).with_context(other)
 }
 
 /// The keys that the user keeps for the log and tenant that the bundle says it is of; never keys inside the bundle.
@@ -77,4 +87,18 @@ fn header(bundle: &[u8]) -> Option<record::bundle::Header> {
     let frame = Frame::parse(bundle).ok()?;
     let note = SignedNote::parse(frame.manifest).ok()?;
     Some(Manifest::parse(note.text()).ok()?.header)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn another_file_than_a_trust_file_is_named_so() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("file");
+        for bytes in [&[0xFF, 0xFE][..], &[b'x'; 2 << 20], b"text"] {
+            std::fs::write(&path, bytes).unwrap();
+            let refused = format!("{:#}", super::read_keys(&path).unwrap_err());
+            assert!(refused.contains("is not a trust file") && !refused.contains("UTF-8"), "{refused}");
+        }
+    }
 }

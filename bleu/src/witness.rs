@@ -391,7 +391,8 @@ async fn spawn(folder: &Path) -> Result<Running> {
     let mut line = String::new();
     let mut first = BufReader::new(stdout.take(64 << 10));
     let started = match tokio::time::timeout(Duration::from_secs(10), first.read_line(&mut line)).await {
-        Ok(Ok(_)) => serde_json::from_str(&line).with_context(failed)?,
+        // it has said itself why it did not: its messages go where ours do
+        Ok(Ok(_)) => serde_json::from_str(&line).map_err(|_| anyhow::anyhow!(failed()))?,
         _ => bail!(failed()),
     };
     let pipe = child.stdin.take();
