@@ -33,7 +33,7 @@ const GROUP_BYTES_MAX: usize = 4 << 20;
 const QUEUES_MAX: usize = 10_000;
 /// Forgotten groups deleted with one group.
 const SWEEP_MAX: usize = 64;
-/// A group that met rows of an outside writer is judged anew this often.
+/// A group that met rows of an outside writer, or a lost connection, is judged anew this often.
 const JUDGE_MAX: usize = 3;
 const TAKEN_OVER: &str = "a later committer took over this shard";
 
@@ -274,6 +274,7 @@ impl Committer {
         {
             return all(CommitError::Unavailable(why));
         }
+        let mut cut_off = None;
         for _ in 0..JUDGE_MAX {
             let judged = match self.judge(commits) {
                 Ok(judged) => judged,
@@ -287,7 +288,10 @@ impl Committer {
                     self.keep(&judged);
                     return judged.answers;
                 }
-                Err(ApplyError::Exists) => self.queues.clear(),
+                Err(ApplyError::Exists) => {
+                    cut_off = None;
+                    self.queues.clear();
+                }
                 Err(ApplyError::Full) => return instead_of_done(judged.answers, &CommitError::Full),
                 Err(ApplyError::Fenced) => {
                     self.stopped = Some(TAKEN_OVER.to_owned());
@@ -298,7 +302,7 @@ impl Committer {
                     return instead_of_done(judged.answers, &CommitError::Unknown);
                 }
                 Err(ApplyError::Lost(why)) => {
-                    tracing::warn!(shard = self.shard.0, why, "lost the engine while committing; asking it what happened");
+                    tracing::warn!(shard = self.shard.0, %why, "lost the engine while committing; asking it what happened");
                     self.lost = true;
                     if self.rejoin().is_err() {
                         return instead_of_done(judged.answers, &CommitError::Unknown);
@@ -306,8 +310,13 @@ impl Committer {
                     if self.head.version >= judged.head {
                         return judged.answers;
                     }
+                    cut_off = Some(why);
                 }
             }
+        }
+        // it did not happen, as `rejoin` found: a statement that the engine can't do now must not end all others
+        if let Some(why) = cut_off {
+            return all(CommitError::Unavailable(why));
         }
         let why = "rows of this shard change under its committer".to_owned();
         self.stopped = Some(why.clone());
@@ -502,4 +511,62 @@ impl Committer {
 /// Commits that would have been done were not (or nobody knows); refused ones stay refused.
 fn instead_of_done(answers: Vec<Answer>, error: &CommitError) -> Vec<Answer> {
     answers.into_iter().map(|answer| answer.and_then(|_| Err(error.clone()))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Memory, Rows};
+    use base::Fut;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Loses the connection in the middle of so many batches, which do not happen; taking an epoch succeeds.
+    #[derive(Default)]
+    struct CutOff {
+        rows: Memory,
+        times: AtomicUsize,
+    }
+
+    impl Engine for CutOff {
+        fn get<'a>(&'a self, key: &'a [u8]) -> Fut<'a, Result<Option<Bytes>>> {
+            self.rows.get(key)
+        }
+        fn get_many<'a>(&'a self, keys: &'a [Vec<u8>]) -> Fut<'a, Result<Vec<Option<Bytes>>>> {
+            self.rows.get_many(keys)
+        }
+        fn scan(&self, span: Span) -> Fut<'_, Result<Rows>> {
+            self.rows.scan(span)
+        }
+        fn apply(&self, batch: Batch) -> Fut<'_, Result<(), ApplyError>> {
+            let takes_epoch = batch.fresh.iter().chain(&batch.puts).any(|(key, _)| *key == batch.fence.0);
+            let left = |times: usize| times.checked_sub(1);
+            if !takes_epoch && self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
+                return Box::pin(std::future::ready(Err(ApplyError::Lost("cut off".to_owned()))));
+            }
+            self.rows.apply(batch)
+        }
+        fn close(&self) -> Fut<'_, Result<()>> {
+            self.rows.close()
+        }
+    }
+
+    /// A statement that a database gives up each time costs its own commits, not those that come later.
+    #[test]
+    fn a_group_that_is_cut_off_again_and_again_did_not_happen_and_the_next_one_does() {
+        let engine = Arc::new(CutOff::default());
+        let mut committer = Committer::start(engine.clone(), Shard(0)).unwrap();
+        let put = |idem| Commit {
+            shard: Shard(0),
+            idem,
+            checks: Vec::new(),
+            ops: vec![Op::Put(crate::kv::key(Shard(0), &[b"x"]), Bytes::new())],
+        };
+        for (times, outcome) in [(JUDGE_MAX - 1, true), (JUDGE_MAX, false), (0, true)] {
+            engine.times.store(times, Ordering::Relaxed);
+            let answers = committer.decide_and_write(&[put(times as u128 + 1)]);
+            assert_eq!(answers[0].is_ok(), outcome, "{times}: {answers:?}");
+            assert!(outcome || matches!(answers[0], Err(CommitError::Unavailable(_))), "{answers:?}");
+            assert_eq!(committer.stopped, None, "{times}");
+        }
+    }
 }
