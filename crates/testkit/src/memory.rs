@@ -30,6 +30,10 @@ impl MemoryBlobs {
         *self.held.lock().expect("not poisoned") = Some((told, heard));
         (has_come, go_on)
     }
+    /// Loses all of them.
+    pub fn clear(&self) {
+        self.chunks.lock().expect("not poisoned").clear();
+    }
     /// Chunks held now.
     pub fn len(&self) -> usize {
         self.chunks.lock().expect("not poisoned").len()

@@ -9,10 +9,12 @@ use base::{Result, SpaceId, Timestamp};
 use crypto::{open_record, seal_record};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use store::{ChunkId, Commit, KeyRange, Live, Op, Placed};
+use store::{ChunkId, Commit, KeyRange, Live, Op, Placed, Row};
 
 /// Rows purged in one commit.
 const PURGE_RUN: usize = 500;
+/// Dropped contents read at once.
+const GARBAGE_RUN: usize = 200;
 
 #[derive(Serialize, Deserialize)]
 struct Garbage {
@@ -22,6 +24,14 @@ struct Garbage {
 }
 
 base::first_version! { Garbage "trust.garbage"; }
+
+/// What is left of a dropped content.
+#[derive(Default)]
+struct Chunks {
+    content: Vec<(ChunkId, Placed)>,
+    /// Those that name the others.
+    index: Vec<(ChunkId, Placed)>,
+}
 
 impl Inner {
     /// The row that remembers a dropped content until `due`.
@@ -34,18 +44,24 @@ impl Inner {
 }
 
 impl Trust {
-    /// One turn of the collector; gives the number of chunks it deleted.
+    /// One turn of the collector: all that is due; gives the number of chunks it deleted.
     pub async fn collect(&self) -> Result<u64> {
         let inner = self.inner();
-        let now = inner.clock.now();
         let mut deleted = 0;
-        let due = KeyRange { start: layout::all_garbage(), end: Some(layout::garbage(now, [0; 16])) };
-        let page = inner.kv.scan(due, 200, false).await?;
-        for row in page.rows {
-            let garbage: Garbage = base::decode(&open_record(&inner.keys.facts, &row.key, &row.value)?)?;
-            let chunks = self.chunks(&garbage).await?;
-            self.delete_chunks(garbage.space, &chunks, vec![Op::Delete(row.key)]).await?;
-            deleted += chunks.len() as u64;
+        let mut due = KeyRange { start: layout::all_garbage(), end: Some(layout::garbage(inner.clock.now(), [0; 16])) };
+        loop {
+            let page = inner.kv.scan(due.clone(), GARBAGE_RUN, false).await?;
+            for row in page.rows {
+                match self.chunks(&row).await {
+                    Ok((space, chunks)) => deleted += self.delete_garbage(space, chunks, row.key).await?,
+                    // damaged: its chunks stay, and what was dropped after it goes all the same
+                    Err(error) => tracing::error!(%error, "a dropped content can't be read; its chunks stay"),
+                }
+            }
+            match page.next {
+                Some(next) => due = due.resume(next, false),
+                None => break,
+            }
         }
         let purges = inner.kv.scan(KeyRange::prefix(&layout::head("purge/")), 100, false).await?;
         for row in purges.rows {
@@ -87,32 +103,51 @@ impl Trust {
     }
 
     /// The chunks of a dropped content that nothing keeps. Empty when its space is gone: the purge takes them.
-    async fn chunks(&self, garbage: &Garbage) -> Result<Vec<(ChunkId, Placed)>> {
-        let Some(space) = self.facts(|f| f.spaces().find(|s| s.id == garbage.space).cloned()) else { return Ok(Vec::new()) };
+    async fn chunks(&self, row: &Row) -> Result<(SpaceId, Chunks)> {
+        let garbage: Garbage = base::decode(&open_record(&self.inner().keys.facts, &row.key, &row.value)?)?;
+        let Some(space) = self.facts(|f| f.spaces().find(|s| s.id == garbage.space).cloned()) else {
+            return Ok((garbage.space, Chunks::default()));
+        };
         let reader = Reader { trust: self.clone(), key: self.inner().keys.space(&space)?, aad: *garbage.space.0.as_bytes() };
         let kept: HashSet<ChunkId> = match &garbage.keep {
             Some(content) => reader.pieces(content).await?.into_iter().filter_map(|p| chunk(&p).map(|(id, _)| id)).collect(),
             None => HashSet::new(),
         };
-        let mut pieces = reader.pieces(&garbage.content).await?;
-        if let crate::content::Layout::Index(index) = &garbage.content.body {
-            pieces.extend(index.iter().cloned());
-        }
-        Ok(pieces.iter().filter_map(chunk).filter(|(id, _)| !kept.contains(id)).collect())
+        let unkept = |pieces: &[Piece]| pieces.iter().filter_map(chunk).filter(|(id, _)| !kept.contains(id)).collect();
+        let index = match &garbage.content.body {
+            crate::content::Layout::Index(index) => unkept(index),
+            crate::content::Layout::Pieces(_) => Vec::new(),
+        };
+        Ok((garbage.space, Chunks { content: unkept(&reader.pieces(&garbage.content).await?), index }))
     }
 
-    async fn delete_chunks(&self, space: SpaceId, chunks: &[(ChunkId, Placed)], more: Vec<Op>) -> Result<()> {
+    /// Deletes the chunks of a dropped content, and the row that remembers it.
+    async fn delete_garbage(&self, space: SpaceId, chunks: Chunks, row: store::Key) -> Result<u64> {
         let inner = self.inner();
+        self.delete_chunks(space, &chunks.content).await?;
+        // the row goes last, so that a turn that broke off is done again: deleting twice is no error. It goes before the
+        // index, without which it could not be done again; an index that no ledger names goes at the next start
+        let ledger = chunks.index.iter().map(|(id, _)| Op::Delete(layout::ledger(space, *id)));
+        let ops = ledger.chain([Op::Delete(row)]).collect();
+        inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops }).await?;
+        self.delete_at_sites(&chunks.index).await?;
+        Ok((chunks.content.len() + chunks.index.len()) as u64)
+    }
+
+    async fn delete_chunks(&self, space: SpaceId, chunks: &[(ChunkId, Placed)]) -> Result<()> {
         for run in chunks.chunks(PURGE_RUN) {
-            for site in &inner.sites {
-                let here: Vec<Placed> = run.iter().filter(|(_, at)| at.site == *site.site()).map(|(_, at)| at.clone()).collect();
-                site.delete(&here).await?;
-            }
+            self.delete_at_sites(run).await?;
             let ops = run.iter().map(|(id, _)| Op::Delete(layout::ledger(space, *id))).collect();
-            inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops }).await?;
+            self.inner().kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops }).await?;
         }
-        // last, so that a crash in between does it again: deleting twice is no error
-        inner.kv.commit(Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: more }).await?;
+        Ok(())
+    }
+
+    async fn delete_at_sites(&self, chunks: &[(ChunkId, Placed)]) -> Result<()> {
+        for site in &self.inner().sites {
+            let here: Vec<Placed> = chunks.iter().filter(|(_, at)| at.site == *site.site()).map(|(_, at)| at.clone()).collect();
+            site.delete(&here).await?;
+        }
         Ok(())
     }
 
@@ -132,7 +167,7 @@ impl Trust {
                 chunks.push((id, ledger.at));
             }
             deleted += chunks.len() as u64;
-            self.delete_chunks(space, &chunks, Vec::new()).await?;
+            self.delete_chunks(space, &chunks).await?;
         }
         for prefix in [layout::space_rows(space), layout::space_credentials(space)] {
             loop {

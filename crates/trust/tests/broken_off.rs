@@ -1,0 +1,122 @@
+//! What breaks off in the middle, because the store can't or the caller leaves, is taken up again and lost nowhere.
+
+use base::{Location, ObjectId, ResourceId, SiteName, TenantId};
+use std::sync::Arc;
+use std::time::Duration;
+use testkit::{Kit, MemoryBlobs, Mood, Setup, Sulking};
+use trust::{Batch, Caller, Content, Fact, Outcome, Permit, Principal, PrincipalKind, Tenant, Weight, Write};
+
+struct World {
+    kit: Kit,
+    kv: Arc<Sulking>,
+    blobs: Arc<MemoryBlobs>,
+    tenant: TenantId,
+    anna: Principal,
+}
+
+impl World {
+    async fn start(seed: u64) -> World {
+        let setup = Setup::new(seed);
+        let (kv, blobs) = (Sulking::over(setup.kv.clone()), Arc::new(MemoryBlobs::new(SiteName::new("paris-1").unwrap())));
+        let kit = Kit::start(setup.on(kv.clone(), blobs.clone())).await;
+        let chance = kit.trust.chance();
+        let tenant = TenantId::random(&*chance);
+        let near = kit.region("test");
+        let target = ResourceId::tenant(tenant);
+        let permit: Permit<Write> = near.permit("Create", &["bleu.test/create"], false, &target, Weight::With, "").await.unwrap();
+        let fact = Fact::Tenant(Tenant { id: tenant, name: "T".into(), domains: vec!["t.example".into()] });
+        let batch = Batch::new().claim_fact(fact).create_space(Location::new("francecentral").unwrap());
+        permit.commit(batch, Outcome::done(201)).await.unwrap();
+        let (object, app) = (ObjectId::random(&*chance), base::AppId::random(&*chance));
+        let anna = Principal { tenant, object, app, kind: PrincipalKind::User, name: "anna".into() };
+        World { kit, kv, blobs, tenant, anna }
+    }
+
+    async fn permit<A: trust::Access>(&self, target: &ResourceId, weight: Weight, detail: &str) -> Permit<A> {
+        let near = self.kit.near(Caller::Principal(self.anna.clone()));
+        near.permit("Test", &["Microsoft.Test/things/write"], true, target, weight, detail).await.unwrap()
+    }
+    async fn writes(&self) -> Permit<Write> {
+        self.permit(&ResourceId::tenant(self.tenant), Weight::With, "").await
+    }
+
+    /// A content of so many chunks that others name them.
+    async fn indexed(&self) -> Content {
+        let permit = self.writes().await;
+        let mut parts = Vec::new();
+        for part in 0..20u8 {
+            parts.push(permit.stage_bytes(vec![part; 5_000].into()).await.unwrap());
+        }
+        let contents: Vec<Content> = parts.iter().map(|part| part.content.clone()).collect();
+        let joined = permit.join(&contents).await.unwrap();
+        let batch = parts.iter().fold(Batch::new().adopt(&joined), Batch::adopt);
+        permit.commit(batch, Outcome::done(201)).await.unwrap();
+        joined.content
+    }
+    async fn dropped(&self, content: Content) {
+        self.writes().await.commit(Batch::new().drop_content(content), Outcome::done(200)).await.unwrap();
+    }
+
+    async fn until_chunks_are(&self, count: usize) {
+        for _ in 0..2_000 {
+            if self.blobs.len() == count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("{} chunks are left, not {count}", self.blobs.len());
+    }
+}
+
+/// The chunks were deleted, those of the index among them, and the rows could not be: the next turn ends it.
+#[tokio::test]
+async fn a_collection_that_broke_off_is_done_again() {
+    let world = World::start(201).await;
+    let content = world.indexed().await;
+    assert_eq!(world.blobs.len(), 21);
+    world.dropped(content).await;
+    world.kit.clock.advance_seconds(3_601);
+    for _ in 0..2 {
+        world.kv.feels(Mood::Full);
+        assert_eq!(world.kit.trust.collect().await.unwrap_err().code, "DiskFull");
+        world.kv.feels(Mood::Good);
+    }
+    world.kit.trust.collect().await.unwrap();
+    world.until_chunks_are(0).await;
+    assert_eq!(world.kit.trust.collect().await.unwrap(), 0);
+}
+
+/// A content that is damaged keeps its chunks, and nobody else's.
+#[tokio::test]
+async fn a_dropped_content_that_cannot_be_read_stops_no_collection() {
+    let world = World::start(202).await;
+    let content = world.indexed().await;
+    world.blobs.clear();
+    world.dropped(content).await;
+    world.kit.clock.advance_seconds(1);
+    let later = world.indexed().await;
+    world.dropped(later).await;
+    world.kit.clock.advance_seconds(3_601);
+    assert_eq!(world.kit.trust.collect().await.unwrap(), 21);
+    world.until_chunks_are(0).await;
+}
+
+/// However much was dropped, a turn takes all that is due: the disk must not fill with what nobody has any more.
+#[tokio::test]
+async fn one_turn_collects_all_that_is_due() {
+    const MANY: usize = 450;
+    let world = World::start(203).await;
+    let permit = world.writes().await;
+    let mut batches = vec![Batch::new(), Batch::new()];
+    for number in 0..MANY {
+        let staged = permit.stage_bytes(vec![number as u8; 5_000].into()).await.unwrap();
+        let batch = std::mem::take(&mut batches[number % 2]);
+        batches[number % 2] = batch.adopt(&staged).drop_content(staged.content.clone());
+    }
+    for batch in batches {
+        world.writes().await.commit(batch, Outcome::done(200)).await.unwrap();
+    }
+    world.kit.clock.advance_seconds(3_601);
+    assert_eq!(world.kit.trust.collect().await.unwrap(), MANY as u64);
+    assert!(world.blobs.is_empty());
+}
