@@ -210,9 +210,9 @@ impl Permit<Write> {
             Err(error) => {
                 flight.land();
                 self.open = true;
-                let conflict = matches!(error, CommitError::Conflict { .. });
-                batch.adopted.iter().for_each(|staged| staged.aside.adopt(!conflict));
-                let permit = conflict.then_some(self);
+                // nothing refers to them, and nothing will
+                batch.adopted.iter().for_each(|staged| staged.aside.adopt(false));
+                let permit = matches!(error, CommitError::Conflict { .. }).then_some(self);
                 Err(CommitFailed { error: error.into(), permit })
             }
         }

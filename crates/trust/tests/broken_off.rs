@@ -120,3 +120,17 @@ async fn one_turn_collects_all_that_is_due() {
     assert_eq!(world.kit.trust.collect().await.unwrap(), MANY as u64);
     assert!(world.blobs.is_empty());
 }
+
+/// Chunks of a commit that is known not to have happened belong to nobody, whatever the reason was.
+#[tokio::test]
+async fn what_a_refused_commit_staged_is_deleted_at_once() {
+    let world = World::start(204).await;
+    let permit = world.writes().await;
+    let staged = permit.stage_bytes(vec![1; 10_000].into()).await.unwrap();
+    assert_eq!(world.blobs.len(), 1);
+    world.kv.feels(Mood::Full);
+    let failed = permit.commit(Batch::new().adopt(&staged), Outcome::done(201)).await.unwrap_err();
+    assert_eq!(failed.error.code, "DiskFull");
+    drop(staged);
+    world.until_chunks_are(0).await;
+}
