@@ -1,7 +1,7 @@
 //! What is recorded many to an entry: a customer's own reads, refusals of known callers, and tallies of strangers.
 //!
-//! Bounded: at most [`LINES_MAX`] distinct lines wait; whoever adds beyond that flushes first. A crash may lose the last
-//! second, and the next start says so.
+//! Bounded: at most [`LINES_MAX`] distinct lines wait; whoever adds beyond that flushes first, and where that fails, acts
+//! are counted without their details. A crash may lose the last second, and the next start says so.
 
 use crate::journal::{cut, owner_of, who};
 use crate::{Ask, Ended, Outcome, journal, lock};
@@ -53,7 +53,7 @@ impl Gathered {
     }
     /// One act of `ask`, ended so.
     pub fn add(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) {
-        let key = LineKey {
+        let mut key = LineKey {
             refused: outcome.result == Ended::Refused,
             owner,
             resource: ask.target.clone(),
@@ -65,6 +65,9 @@ impl Gathered {
             ended: outcome.result as u8,
         };
         let mut lines = lock(&self.lines);
+        if lines.len() >= LINES_MAX && !lines.contains_key(&key) {
+            key.detail = String::new();
+        }
         let line = lines.entry(key).or_default();
         line.count += 1;
         line.bytes += outcome.bytes_in + outcome.bytes_out;

@@ -116,9 +116,9 @@ impl<A: Access> Permit<A> {
 
     /// Ends an act that changed nothing. Error: the record can't take the entry, so there is no answer.
     pub async fn close(mut self, outcome: Outcome) -> Result<Receipt> {
-        self.open = false;
-        match (self.ask.weight, self.opened) {
-            (_, Some(opened)) => {
+        match self.opened {
+            Some(opened) => {
+                self.open = false;
                 let mut event = journal::event(&self.ask, self.owner, &self.because);
                 journal::ended(&mut event, &outcome);
                 match self.trust.append(&event, record::Weight::Before, Phase::Close, Some(opened)).await {
@@ -132,8 +132,10 @@ impl<A: Access> Permit<A> {
                 }
             }
             // a write permit that ends without an effect is gathered like a read
-            _ => {
+            None => {
+                // where that waits and its caller leaves, or nothing can be written, the act is one that was not finished
                 self.trust.gather(&self.ask, self.owner, &outcome).await?;
+                self.open = false;
                 Ok(Receipt { entry: None })
             }
         }

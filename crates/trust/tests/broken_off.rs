@@ -4,7 +4,7 @@ use base::{Location, ObjectId, ResourceId, SiteName, TenantId};
 use std::sync::Arc;
 use std::time::Duration;
 use testkit::{Kit, MemoryBlobs, Mood, Setup, Sulking};
-use trust::{Batch, Caller, Content, Fact, Outcome, Permit, Principal, PrincipalKind, Tenant, Weight, Write};
+use trust::{Batch, Caller, Content, Fact, Outcome, Permit, Principal, PrincipalKind, Read, Tenant, Weight, Write};
 
 struct World {
     kit: Kit,
@@ -133,4 +133,37 @@ async fn what_a_refused_commit_staged_is_deleted_at_once() {
     assert_eq!(failed.error.code, "DiskFull");
     drop(staged);
     world.until_chunks_are(0).await;
+}
+
+/// A read whose caller leaves, or is refused its answer, while its line waits for room is in the record all the same.
+#[tokio::test]
+async fn a_read_that_ends_while_the_record_is_full_is_not_lost() {
+    // with so many entries behind, whoever ends a read waits for them
+    const BACKLOG_MAX: usize = 1_000;
+    let world = World::start(205).await;
+    let thing = |number: usize| ResourceId::tenant(world.tenant).provider("Microsoft.Test/things", &format!("n{number}")).unwrap();
+    world.kit.trust.turn().await.unwrap();
+    world.kv.feels(Mood::Full);
+    for number in 0..BACKLOG_MAX {
+        let permit: Permit<Read> = world.permit(&thing(number), Weight::Batched, "many").await;
+        permit.close(Outcome::done(200)).await.unwrap();
+    }
+    assert!(world.kit.trust.turn().await.is_err());
+    let refused: Permit<Read> = world.permit(&thing(0), Weight::Batched, "refused").await;
+    assert_eq!(refused.close(Outcome::done(200)).await.unwrap_err().code, "DiskFull");
+    world.kv.feels(Mood::Good);
+    let left: Permit<Read> = world.permit(&thing(0), Weight::Batched, "left").await;
+    {
+        let mut closing = std::pin::pin!(left.close(Outcome::done(200)));
+        assert!(futures::poll!(&mut closing).is_pending());
+    }
+    world.kit.trust.turn().await.unwrap();
+    let entries = world.kit.trust.entries_from(Some(world.tenant), 0).await.unwrap();
+    let lines: Vec<_> = entries.iter().filter_map(|(_, _, event)| event.as_ref()).flat_map(|event| &event.lines).collect();
+    assert_eq!(lines.iter().filter(|line| line.detail == "many").count(), BACKLOG_MAX);
+    for detail in ["refused", "left"] {
+        let found: Vec<_> = lines.iter().filter(|line| line.detail == detail).map(|line| line.outcome.ended).collect();
+        assert_eq!(found, [record::Ended::Unfinished], "{detail}");
+    }
+    world.kit.stop().await;
 }
