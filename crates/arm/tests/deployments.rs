@@ -180,6 +180,8 @@ async fn a_template_is_deployed_shown_exported_and_deleted() {
     assert!(all.iter().all(|o| o["properties"]["provisioningState"] == "Succeeded"), "{all:#?}");
     let one = w.call("GET", &format!("{path}/operations/{}", all[0]["operationId"].as_str().unwrap()), Value::Null).await;
     assert_eq!(one.json(), all[0]);
+    let short = w.call("GET", &format!("{}/deployments/main/operations", w.group("g")), Value::Null).await;
+    assert_eq!(short.json(), operations.json(), "as the az command asks");
     let exported = w.call("POST", &format!("{path}/exportTemplate"), Value::Null).await.json();
     assert_eq!(exported["template"], template);
     let list = w.call("GET", &format!("{}/?$filter=provisioningState%20eq%20'Succeeded'", w.deployment("g", "")), Value::Null).await;
