@@ -76,6 +76,10 @@ const FRENCH: &[(&str, &str)] = &[
     ("Such as 0-42; answers carry it as x-bleu-entry", "Tel que 0-42 ; les réponses le portent sous x-bleu-entry"),
     ("A tenant's bundle, for 'bleu verify'", "L’export d’un locataire, pour « bleu verify »"),
     ("The tenant; the first one if not said", "Le locataire ; sinon le premier"),
+    (
+        "The operator's own record instead: what no tenant owns, and requests of strangers",
+        "Plutôt le journal propre à l’opérateur : ce qui n’est à aucun locataire, et les requêtes d’inconnus",
+    ),
     ("Where it is written", "Où l’écrire"),
     (
         "The public keys of log, region and witnesses, to hand over by another way than the bundles",

@@ -211,6 +211,9 @@ enum Record {
         /// The tenant; the first one if not said
         #[arg(long, value_name = "DOMAIN|GUID")]
         tenant: Option<String>,
+        /// The operator's own record instead: what no tenant owns, and requests of strangers
+        #[arg(long, conflicts_with = "tenant")]
+        operator: bool,
         /// Where it is written
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -222,6 +225,9 @@ enum Record {
         /// The tenant; the first one if not said
         #[arg(long, value_name = "DOMAIN|GUID")]
         tenant: Option<String>,
+        /// The operator's own record instead: what no tenant owns, and requests of strangers
+        #[arg(long, conflicts_with = "tenant")]
+        operator: bool,
         /// Where they are written; printed if not said
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -315,8 +321,12 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             record_command::follow(&data.data, tenant.as_deref(), from, once, json).await?
         }
         Command::Record(Record::Prove { data, entry }) => record_command::prove(&data.data, &entry).await?,
-        Command::Record(Record::Export { data, tenant, out }) => record_command::export(&data.data, tenant.as_deref(), out).await?,
-        Command::Record(Record::Trust { data, tenant, out }) => record_command::trust(&data.data, tenant.as_deref(), out.as_deref()).await?,
+        Command::Record(Record::Export { data, tenant, operator, out }) => {
+            record_command::export(&data.data, tenant.as_deref(), operator, out).await?
+        }
+        Command::Record(Record::Trust { data, tenant, operator, out }) => {
+            record_command::trust(&data.data, tenant.as_deref(), operator, out.as_deref()).await?
+        }
         Command::Tenant(Tenant::Add { data, name, domain, json }) => tenant::add(&data.data, &name, domain.as_deref(), json).await?,
         Command::Witness { data, listen, log, json, child } => witness::run(&data, listen, &log, json, child).await?,
         Command::Verify { .. } | Command::Completions { .. } => {}

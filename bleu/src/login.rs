@@ -136,16 +136,16 @@ fn same_region(kept: &str, keys: &TrustKeys) -> bool {
     TrustKeys::parse(kept).is_ok_and(|old| {
         old.log == keys.log
             && old.region == keys.region
-            && old.tenant == keys.tenant
+            && old.owner == keys.owner
             && keys.threshold >= old.threshold
             && old.witnesses.iter().all(|w| keys.witnesses.contains(w))
     })
 }
 
-/// A tenant has one id in the world; the region's own file is named after its log.
+/// A tenant has one id in the world; other files are named after the log.
 fn file_name(keys: &TrustKeys) -> String {
-    match keys.tenant {
-        Some((tenant, _)) => format!("{tenant}.trust"),
-        None => format!("{}.trust", hex::encode(&crypto::sha256(keys.log.to_string().as_bytes())[..8])),
+    match keys.owner {
+        Some((record::Owner::Tenant(tenant), _)) => format!("{tenant}.trust"),
+        _ => format!("{}.trust", hex::encode(&crypto::sha256(keys.log.to_string().as_bytes())[..8])),
     }
 }

@@ -29,10 +29,13 @@ fn tenant_of(folder: &Folder, tenant: Option<&str>) -> Result<Option<TenantId>> 
 }
 
 /// Writes the public keys to a file, or prints them.
-pub async fn trust(data: &Path, tenant: Option<&str>, out: Option<&Path>) -> Result<()> {
+pub async fn trust(data: &Path, tenant: Option<&str>, operator: bool, out: Option<&Path>) -> Result<()> {
     let folder = Folder::existing(data)?;
-    let tenant = tenant_of(&folder, tenant)?;
-    let text = control::ask(&folder, Verb::Trust { tenant }).await?;
+    let verb = match operator {
+        true => Verb::OperatorTrust {},
+        false => Verb::Trust { tenant: tenant_of(&folder, tenant)? },
+    };
+    let text = control::ask(&folder, verb).await?;
     let Some(out) = out else {
         ui::bytes(&text);
         return Ok(());
@@ -46,12 +49,15 @@ pub async fn trust(data: &Path, tenant: Option<&str>, out: Option<&Path>) -> Res
     Ok(())
 }
 
-/// Writes a bundle. It holds what the tenant's people did, so it is for its owner's eyes.
-pub async fn export(data: &Path, tenant: Option<&str>, out: PathBuf) -> Result<()> {
+/// Writes a bundle. It holds what the owner's people did, so it is for the owner's eyes.
+pub async fn export(data: &Path, tenant: Option<&str>, operator: bool, out: PathBuf) -> Result<()> {
     let folder = Folder::existing(data)?;
-    let tenant = tenant_of(&folder, tenant)?;
+    let verb = match operator {
+        true => Verb::OperatorExport {},
+        false => Verb::Export { tenant: tenant_of(&folder, tenant)? },
+    };
     let waiting = ui::waiting(crate::text::say("exporting the record", "export du journal").into());
-    let bundle = control::ask(&folder, Verb::Export { tenant }).await;
+    let bundle = control::ask(&folder, verb).await;
     waiting.finish_and_clear();
     let bundle = bundle?;
     write_secret(&out, &bundle)?;

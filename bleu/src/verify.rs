@@ -74,7 +74,7 @@ fn keys_of_user(bundle: &[u8]) -> Result<Option<TrustKeys>> {
             continue;
         }
         let keys = read_keys(&path)?;
-        if keys.log.name() == header.origin && keys.tenant.map(|(tenant, _)| tenant) == header.tenant {
+        if keys.log.name() == header.origin && keys.owner.map_or(record::Owner::Region, |(owner, _)| owner) == header.owner {
             let shown = path.display();
             ui::note(phrase!("Keys: {shown}", "Clés : {shown}"));
             return Ok(Some(keys));

@@ -2,7 +2,7 @@
 //! signed places.
 
 use crate::report::{Counts, Fault, Findings, who};
-use base::{EntryId, Place, SiteName, TenantId};
+use base::{EntryId, Place, SiteName};
 use crypto::HmacKey;
 use record::bundle::{OpeningRow, PartName, parse_openings};
 use record::{Digest, Draft, Ended, Entry, Event, Owner, Phase, Tag, catalogue, commitment, tiles};
@@ -15,8 +15,8 @@ const ACTS_MAX: usize = 4_096;
 pub(crate) struct Known<'a> {
     /// Signed places.
     pub(crate) places: BTreeMap<SiteName, Place>,
-    /// The tag key of the tenant whose bundle it is.
-    pub(crate) tenant: Option<(HmacKey, TenantId)>,
+    /// The tag key of the tenant or operator whose bundle it is.
+    pub(crate) reader: Option<(HmacKey, Owner)>,
     /// The published tag key of the region's own entries.
     pub(crate) region: HmacKey,
     /// Countries; empty for no rule.
@@ -33,12 +33,12 @@ impl Known<'_> {
         Ok(())
     }
 
-    /// Whose entry it is, by its tag. `None`: another tenant's.
+    /// Whose entry it is, by its tag. `None`: another owner's.
     fn owner(&self, draft: &Draft) -> Option<Owner> {
-        if let Some((key, tenant)) = &self.tenant
+        if let Some((key, owner)) = &self.reader
             && tag(key, &draft.commitment) == draft.tag
         {
-            return Some(Owner::Tenant(*tenant));
+            return Some(*owner);
         }
         (tag(&self.region, &draft.commitment) == draft.tag).then_some(Owner::Region)
     }
@@ -56,12 +56,12 @@ pub(crate) struct Group {
     pub(crate) root: Digest,
     /// `None` where an entry cannot be read.
     pub(crate) entries: Vec<Option<Entry>>,
-    /// Whose each entry is, by its tag; `None`: another tenant's.
+    /// Whose each entry is, by its tag; `None`: another owner's.
     pub(crate) owners: Vec<Option<Owner>>,
     pub(crate) findings: Findings,
     pub(crate) acts: BTreeMap<(String, String), Counts>,
     pub(crate) acts_left_out: u64,
-    pub(crate) of_tenant: u64,
+    pub(crate) of_owner: u64,
     pub(crate) of_region: u64,
     /// Code digests that "Process started" events announce.
     pub(crate) announced: BTreeSet<Digest>,
@@ -87,7 +87,7 @@ pub(crate) fn check(
         findings,
         acts: BTreeMap::new(),
         acts_left_out: 0,
-        of_tenant: 0,
+        of_owner: 0,
         of_region: 0,
         announced: BTreeSet::new(),
         residency: None,
@@ -145,7 +145,7 @@ impl Group {
             self.owners.push(owner);
             let Some(entry) = self.entries[at] else { continue };
             match owner {
-                Some(Owner::Tenant(_)) => self.of_tenant += 1,
+                Some(Owner::Tenant(_) | Owner::Operator) => self.of_owner += 1,
                 Some(Owner::Region) => self.of_region += 1,
                 None => {}
             }

@@ -84,7 +84,7 @@ fn audit(frame: &Frame<'_>, trust: Option<&TrustKeys>) -> Report {
     let root = bundle.checkpoint(keys, &mut findings, &mut summary);
     let known = Known {
         places: bundle.places(keys, &mut findings),
-        tenant: bundle.tag_key(keys, &mut findings).zip(manifest.header.tenant),
+        reader: bundle.tag_key(keys, &mut findings).map(|key| (key, manifest.header.owner)),
         region: HmacKey::new(&REGION_TAG_KEY),
         residency: &manifest.header.residency,
     };
@@ -188,19 +188,19 @@ impl<'a> Bundle<'a> {
         places
     }
 
-    /// The key that tells the tenant's entries; the tenant's trust file says which it is.
+    /// The key that tells the owner's entries; the owner's trust file says which it is.
     fn tag_key(&self, keys: &TrustKeys, findings: &mut Findings) -> Option<HmacKey> {
-        if let Some((tenant, _)) = keys.tenant
-            && self.header.tenant != Some(tenant)
+        if let Some((owner, _)) = keys.owner
+            && self.header.owner != owner
         {
-            findings.part("manifest", Fault::TenantDiffers, &tenant.to_string());
+            findings.part("manifest", Fault::TenantDiffers, &owner.to_string());
         }
         let bytes = self.part(&PartName::TagKey, findings)?;
         if bytes.len() != 32 {
             findings.part(PartName::TagKey, Fault::Malformed, "");
             return None;
         }
-        if keys.tenant.is_some_and(|(_, pinned)| pinned != Digest::of(bytes)) {
+        if keys.owner.is_some_and(|(_, pinned)| pinned != Digest::of(bytes)) {
             findings.part(PartName::TagKey, Fault::TagKeyDiffers, "");
         }
         Some(HmacKey::new(bytes))

@@ -2,7 +2,7 @@
 //! as JSON.
 
 use crate::group::Group;
-use base::{EntryId, Place, SiteName, TenantId, Text, Timestamp};
+use base::{EntryId, Place, SiteName, Text, Timestamp};
 use record::bundle::Header;
 use record::{Actor, Digest, Ended, Owner, Who};
 use serde::Serialize;
@@ -45,7 +45,7 @@ faults! {
     PartCount "the file has not the parts that the manifest lists" "le fichier n’a pas les parties que liste le manifeste";
     PartAltered "its bytes are not those that the manifest signs" "ses octets ne sont pas ceux que signe le manifeste";
     NotSigned "it is not signed by the key" "il n’est pas signé par la clé";
-    TenantDiffers "it is not the bundle of the tenant of the trust file" "ce n’est pas l’export du locataire du fichier de confiance";
+    TenantDiffers "it is not the bundle of the owner of the trust file" "ce n’est pas l’export du titulaire du fichier de confiance";
     TagKeyDiffers "it is not the tag key of the trust file: entries could be hidden" "ce n’est pas la clé d’étiquetage du fichier de confiance : des entrées pourraient être cachées";
     CheckpointDiffers "it is a checkpoint of another log or size" "c’est un point de contrôle d’un autre journal ou d’une autre taille";
     CosignatureWrong "the cosignature does not hold, of the witness" "la cosignature ne tient pas, du témoin";
@@ -211,7 +211,8 @@ impl SitePlace {
 pub struct Summary {
     pub region: String,
     pub origin: String,
-    pub tenant: Option<TenantId>,
+    /// Whose bundle it is: `region`, `operator` or a tenant's id.
+    pub owner: String,
     /// Countries; empty for no rule.
     pub residency: Vec<String>,
     pub created: Timestamp,
@@ -222,7 +223,7 @@ pub struct Summary {
     pub last_at: Option<Timestamp>,
     /// Last number of each outbox, by shard.
     pub outboxes: BTreeMap<u16, u64>,
-    pub of_tenant: u64,
+    pub of_owner: u64,
     pub of_region: u64,
     pub of_others: u64,
     pub witnesses: Vec<WitnessSeen>,
@@ -241,7 +242,7 @@ impl Summary {
         Summary {
             region: header.region.to_string(),
             origin: header.origin.clone(),
-            tenant: header.tenant,
+            owner: header.owner.to_string(),
             residency: header.residency.clone(),
             created: header.created,
             size: header.size,
@@ -250,9 +251,9 @@ impl Summary {
     }
 
     pub(crate) fn take(&mut self, group: &Group) {
-        self.of_tenant += group.of_tenant;
+        self.of_owner += group.of_owner;
         self.of_region += group.of_region;
-        self.of_others += group.entries.len() as u64 - group.of_tenant - group.of_region;
+        self.of_others += group.entries.len() as u64 - group.of_owner - group.of_region;
         self.acts_left_out = self.acts_left_out.saturating_add(group.acts_left_out);
         for ((verb, who), counts) in &group.acts {
             let at = self.acts.binary_search_by(|act| (&act.verb, &act.who).cmp(&(verb, who)));
@@ -336,7 +337,7 @@ impl Report {
 
 impl Summary {
     fn lines(&self, say: &dyn Fn(&'static str, &'static str) -> &'static str, line: &mut dyn FnMut(String)) {
-        let Summary { origin, size, created, of_tenant, of_region, of_others, .. } = self;
+        let Summary { origin, size, created, of_owner, of_region, of_others, .. } = self;
         line(format!(
             "{} {origin}, {size} {}, {} {created}",
             say("record", "journal"),
@@ -347,8 +348,8 @@ impl Summary {
             line(format!("  {first} → {last}"));
         }
         line(format!(
-            "  {}: {of_tenant}, {}: {of_region}, {}: {of_others}",
-            say("tenant", "locataire"),
+            "  {}: {of_owner}, {}: {of_region}, {}: {of_others}",
+            if self.owner == "operator" { say("operator", "opérateur") } else { say("tenant", "locataire") },
             say("region", "région"),
             say("others", "autres")
         ));

@@ -43,7 +43,7 @@ fn a_true_record_is_true() {
     let report = check(&bundle);
     assert_eq!(report.verdict, Verdict::True, "{}", report.text("en"));
     let summary = &report.summary;
-    assert_eq!((summary.size, summary.of_tenant, summary.of_region, summary.of_others), (12, 9, 2, 1));
+    assert_eq!((summary.size, summary.of_owner, summary.of_region, summary.of_others), (12, 9, 2, 1));
     assert_eq!(summary.outboxes, [(0, 8), (1, 4)].into());
     assert_eq!((summary.unfinished_count, summary.unfinished.as_slice()), (1, ["1-1".to_owned()].as_slice()));
     assert_eq!(summary.codes.len(), 1);
@@ -93,11 +93,11 @@ fn an_empty_log_and_a_region_bundle_are_fine() {
     empty.rows.clear();
     assert_eq!(check(&empty.seal()).verdict, Verdict::True);
     let mut contents = Scene::new(1).contents();
-    (contents.header.tenant, contents.tag_key) = (None, None);
+    (contents.header.owner, contents.tag_key) = (record::Owner::Region, None);
     let region_only = [0, 1].map(|i| contents.openings[i].clone());
     contents.openings = region_only.to_vec();
     let bundle = contents.seal(&region_signer()).unwrap();
-    assert_eq!(verify(&bundle, Some(&TrustKeys { tenant: None, ..trust() })).verdict, Verdict::True);
+    assert_eq!(verify(&bundle, Some(&TrustKeys { owner: None, ..trust() })).verdict, Verdict::True);
     refused(&bundle, Fault::TenantDiffers, "manifest");
 }
 
@@ -255,8 +255,8 @@ fn another_tag_key_hides_nothing() {
     let bundle = contents.seal(&region_signer()).unwrap();
     refused(&bundle, Fault::TagKeyDiffers, "tag-key");
     // this is what the pin of the trust file is for: without it nothing seems wrong but an empty record
-    let report = verify(&bundle, Some(&TrustKeys { tenant: None, ..trust() }));
-    assert_eq!((report.verdict, report.summary.of_tenant), (Verdict::True, 0));
+    let report = verify(&bundle, Some(&TrustKeys { owner: None, ..trust() }));
+    assert_eq!((report.verdict, report.summary.of_owner), (Verdict::True, 0));
 }
 
 #[test]

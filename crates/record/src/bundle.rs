@@ -8,12 +8,12 @@
 //! |---|---|
 //! | `checkpoint` | the signed, cosigned checkpoint of the log |
 //! | `keys` | the region's own trust file: good for a self-consistency check, never for trust |
-//! | `tag-key` | 32 bytes, when the bundle is a tenant's: tells which entries are its own |
+//! | `tag-key` | 32 bytes, when the bundle is a tenant's or the operator's: tells which entries are its own |
 //! | `place/{site}` | the signed place of each site, by name |
-//! | `map` | where the tenant's bytes are now: [`Held`] rows |
+//! | `map` | where the owner's bytes are now: [`Held`] rows |
 //! | `entries/{n}` | entries n to n + 65,535, as C2SP entry bundles put end to end |
 //! | `leaves/{n}` | their leaf hashes, as level-0 tiles put end to end: so that an altered entry is told by its own hash |
-//! | `openings/{n}` | the openings of those that are the tenant's or the region's: [`OpeningRow`] rows |
+//! | `openings/{n}` | the openings of those that are the owner's or the region's: [`OpeningRow`] rows |
 //!
 //! [`Frame::parse`] and [`Manifest::parse`] read the outer form only; whether it is true is for the `auditor` to say.
 
@@ -21,8 +21,8 @@ use crate::lines::{Lines, fits};
 use crate::note::{NoteSigner, SignedNote};
 use crate::place::{is_country, parse_place};
 use crate::tiles::{SIZE_MAX, push_entry};
-use crate::{Digest, Opening, SignedCheckpoint, TrustKeys, cbor};
-use base::{Error, Location, ResourceId, Result, SiteName, TenantId, Timestamp};
+use crate::{Digest, Opening, Owner, SignedCheckpoint, TrustKeys, cbor};
+use base::{Error, Location, ResourceId, Result, SiteName, Timestamp};
 use minicbor::{Decode, Decoder, Encode, Encoder};
 use serde::Serialize;
 use std::fmt;
@@ -90,9 +90,9 @@ pub struct Header {
     pub region: Location,
     /// Origin of the log.
     pub origin: String,
-    /// Whose openings are inside; `None`: the region's only.
-    pub tenant: Option<TenantId>,
-    /// The countries (ISO 3166-1 alpha-2, sorted) in which the tenant's bytes may be; empty: anywhere that is signed.
+    /// Whose openings are inside, beside the region's.
+    pub owner: Owner,
+    /// The countries (ISO 3166-1 alpha-2, sorted) in which the owner's bytes may be; empty: anywhere that is signed.
     pub residency: Vec<String>,
     /// Entries 0 to `size` of the log.
     pub size: u64,
@@ -117,11 +117,10 @@ impl Manifest {
     /// The text that is signed. Error `InvalidManifest`.
     pub fn text(&self) -> Result<String> {
         self.check()?;
-        let Header { region, origin, tenant, residency, size, created } = &self.header;
-        let tenant = tenant.map_or("none".into(), |tenant| tenant.to_string());
+        let Header { region, origin, owner, residency, size, created } = &self.header;
         let residency = if residency.is_empty() { "any".into() } else { residency.join(",") };
         let mut text =
-            format!("{MAGIC}\nregion {region}\norigin {origin}\ntenant {tenant}\nresidency {residency}\nsize {size}\ncreated {created}\n");
+            format!("{MAGIC}\nregion {region}\norigin {origin}\nowner {owner}\nresidency {residency}\nsize {size}\ncreated {created}\n");
         for part in &self.parts {
             text.push_str(&format!("part {} {} {}\n", part.name, part.bytes, part.sha256.base64()));
         }
@@ -139,7 +138,7 @@ impl Manifest {
 
     /// Exactly the parts that the header calls for, in order; values that fit their lines.
     fn check(&self) -> Result<()> {
-        let Header { origin, tenant, residency, size, .. } = &self.header;
+        let Header { origin, owner, residency, size, .. } = &self.header;
         if !fits(origin) || *size > SIZE_MAX {
             return Err(invalid("the origin or the size is out of bounds"));
         }
@@ -148,7 +147,7 @@ impl Manifest {
         }
         let mut names = self.parts.iter().map(|part| &part.name).peekable();
         let mut wanted = vec![PartName::Checkpoint, PartName::Keys];
-        if tenant.is_some() {
+        if *owner != Owner::Region {
             wanted.push(PartName::TagKey);
         }
         let mut in_order = wanted.iter().all(|name| names.next() == Some(name));
@@ -177,10 +176,7 @@ fn read_manifest(text: &str) -> Option<Manifest> {
     let mut lines = Lines::new(text, MAGIC)?;
     let region = Location::new(lines.next("region")?).ok()?;
     let origin = lines.next("origin")?.to_owned();
-    let tenant = match lines.next("tenant")? {
-        "none" => None,
-        id => Some(id.parse().ok()?),
-    };
+    let owner = Owner::parse(lines.next("owner")?)?;
     let residency = match lines.next("residency")? {
         "any" => Vec::new(),
         list => list.split(',').map(str::to_owned).collect(),
@@ -195,7 +191,7 @@ fn read_manifest(text: &str) -> Option<Manifest> {
         let sha256 = Digest::parse_base64(words.next()?)?;
         parts.push(PartInfo { name, bytes, sha256 });
     }
-    lines.end().then_some(Manifest { header: Header { region, origin, tenant, residency, size, created }, parts })
+    lines.end().then_some(Manifest { header: Header { region, origin, owner, residency, size, created }, parts })
 }
 
 /// Where some of the tenant's bytes are at the time of the export.
@@ -429,13 +425,13 @@ mod tests {
             header: Header {
                 region: location.clone(),
                 origin: "o".into(),
-                tenant: Some("6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11".parse().unwrap()),
+                owner: Owner::parse("6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11").unwrap(),
                 residency: vec!["DE".into(), "FR".into()],
                 size,
                 created: Timestamp(1_700_000_000_000),
             },
             checkpoint: SignedCheckpoint::sign(checkpoint, &log).unwrap(),
-            keys: TrustKeys { log: log.key().clone(), region: region.key().clone(), tenant: None, witnesses: vec![], threshold: 0 },
+            keys: TrustKeys { log: log.key().clone(), region: region.key().clone(), owner: None, witnesses: vec![], threshold: 0 },
             tag_key: Some([7; 32]),
             places: vec![site("paris-2"), site("paris-1")],
             map: vec![Held { resource: ResourceId::region(), site: SiteName::new("paris-1").unwrap(), chunks: 1, bytes: 2 }],
@@ -486,7 +482,7 @@ mod tests {
         for header in [
             Header { size: GROUP + 1, ..contents.header.clone() },
             Header { size: 0, ..contents.header.clone() },
-            Header { tenant: None, ..contents.header.clone() },
+            Header { owner: Owner::Region, ..contents.header.clone() },
             Header { residency: vec!["FR".into(), "DE".into()], ..contents.header.clone() },
             Header { residency: vec!["fr".into()], ..contents.header.clone() },
             Header { origin: "a\nb".into(), ..contents.header.clone() },

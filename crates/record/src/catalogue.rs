@@ -134,12 +134,13 @@ pub const KEY_DESTROYED: Verb = verb(
     "A key was destroyed: what it sealed is erased.",
     "Une clé a été détruite : ce qu’elle scellait est effacé.",
 );
+/// Owner: the operator. Other customers need not know where anyone's requests come from.
 pub const STRANGERS: Verb = verb(
     "Strangers refused",
     Weight::Tally,
     &[],
-    "Requests without a valid caller, counted per door, reason and source prefix each second.",
-    "Requêtes sans appelant valide, comptées par porte, motif et préfixe d’origine à chaque seconde.",
+    "Requests without a valid caller, counted per door, reason and source prefix each second; in the operator's record.",
+    "Requêtes sans appelant valide, comptées par porte, motif et préfixe d’origine à chaque seconde ; dans le journal de l’opérateur.",
 );
 pub const READS: Verb = verb(
     "Reads",

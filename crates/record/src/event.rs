@@ -9,7 +9,8 @@
 use crate::{Digest, cbor};
 use base::{AppId, Error, ObjectId, OperationId, RequestId, ResourceId, Result, SiteName, TenantId};
 use minicbor::{Decode, Encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
 
 /// The most bytes of an encoded event.
@@ -25,7 +26,7 @@ pub const FACTS_MAX: usize = 64;
 const VERSION: u8 = 1;
 
 /// Whose record the entry belongs to, and so who is given its opening.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
     #[n(0)]
@@ -34,9 +35,48 @@ pub enum Owner {
         #[cbor(with = "cbor::guid")]
         TenantId,
     ),
-    /// The region's own life: open to everyone.
+    /// The region's own life, as [`crate::catalogue`] lists it: open to everyone, so it names no caller.
     #[n(1)]
+    #[default]
     Region,
+    /// Whoever operates the region: what callers did to nobody's resources, and what strangers tried.
+    #[n(2)]
+    Operator,
+}
+
+impl Owner {
+    /// `region`, `operator` or a tenant's id; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Owner> {
+        let owner = match text {
+            "region" => Owner::Region,
+            "operator" => Owner::Operator,
+            id => Owner::Tenant(id.parse().ok()?),
+        };
+        (owner.to_string() == text).then_some(owner)
+    }
+    pub fn tenant(self) -> Option<TenantId> {
+        match self {
+            Owner::Tenant(tenant) => Some(tenant),
+            Owner::Region | Owner::Operator => None,
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Owner::Tenant(tenant) => write!(f, "{tenant}"),
+            Owner::Region => f.write_str("region"),
+            Owner::Operator => f.write_str("operator"),
+        }
+    }
+}
+
+/// The reader of a bundle: a tenant, or with none everyone.
+impl From<Option<TenantId>> for Owner {
+    fn from(tenant: Option<TenantId>) -> Owner {
+        tenant.map_or(Owner::Region, Owner::Tenant)
+    }
 }
 
 /// What kind of caller it was.

@@ -1,9 +1,9 @@
 //! The trust file: the public keys that a customer gets out of band, and how many witnesses it asks for.
 
-use crate::Digest;
+use crate::{Digest, Owner};
 use crate::lines::Lines;
 use crate::note::{KeyKind, VerifierKey};
-use base::{Error, Result, TenantId};
+use base::{Error, Result};
 
 const TITLE: &str = "bleu trust v1";
 const WITNESSES_MAX: usize = 64;
@@ -14,7 +14,7 @@ const WITNESSES_MAX: usize = 64;
 /// bleu trust v1
 /// log bleu.localhost/francecentral+1f0c…+AW…
 /// region bleu.localhost/francecentral/region+90ab…+AX…
-/// tenant 6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11 9f86d081…
+/// owner 6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11 9f86d081…
 /// witness witness.example/w1+77aa…+BD…
 /// threshold 1
 /// ```
@@ -24,9 +24,9 @@ pub struct TrustKeys {
     pub log: VerifierKey,
     /// Signs places and the manifests of bundles.
     pub region: VerifierKey,
-    /// In a tenant's own trust file: SHA-256 of its tag key. Without it, a bundle could carry another tag key and leave
-    /// out, unseen, every entry of the tenant.
-    pub tenant: Option<(TenantId, Digest)>,
+    /// In the trust file of a tenant, or of the operator: SHA-256 of its tag key. Without it, a bundle could carry another
+    /// tag key and leave out, unseen, every entry of the owner.
+    pub owner: Option<(Owner, Digest)>,
     pub witnesses: Vec<VerifierKey>,
     /// How many witnesses must have cosigned.
     pub threshold: usize,
@@ -62,8 +62,8 @@ impl TrustKeys {
     pub fn text(&self) -> Result<String> {
         self.check()?;
         let mut text = format!("{TITLE}\nlog {}\nregion {}\n", self.log, self.region);
-        if let Some((tenant, tag_key)) = &self.tenant {
-            text.push_str(&format!("tenant {tenant} {tag_key}\n"));
+        if let Some((owner, tag_key)) = &self.owner {
+            text.push_str(&format!("owner {owner} {tag_key}\n"));
         }
         for witness in &self.witnesses {
             text.push_str(&format!("witness {witness}\n"));
@@ -74,12 +74,12 @@ impl TrustKeys {
 
     /// Strict inverse of [`TrustKeys::text`]; errors `InvalidTrustFile`, `InvalidKey`.
     pub fn parse(text: &str) -> Result<TrustKeys> {
-        let malformed = || invalid("it is not the lines log, region, tenant, witness and threshold");
+        let malformed = || invalid("it is not the lines log, region, owner, witness and threshold");
         let mut lines = Lines::new(text, TITLE).ok_or_else(malformed)?;
         let log = lines.next("log").ok_or_else(malformed)?.parse()?;
         let region = lines.next("region").ok_or_else(malformed)?.parse()?;
-        let tenant = match lines.next("tenant") {
-            Some(value) => Some(parse_tenant(value).ok_or_else(malformed)?),
+        let owner = match lines.next("owner") {
+            Some(value) => Some(parse_owner(value).ok_or_else(malformed)?),
             None => None,
         };
         let mut witnesses = Vec::new();
@@ -90,7 +90,7 @@ impl TrustKeys {
             witnesses.push(witness.parse()?);
         }
         let threshold = lines.next("threshold").and_then(|n| n.parse().ok()).ok_or_else(malformed)?;
-        let keys = TrustKeys { log, region, tenant, witnesses, threshold };
+        let keys = TrustKeys { log, region, owner, witnesses, threshold };
         if !lines.end() || keys.text()? != text {
             return Err(malformed());
         }
@@ -98,9 +98,11 @@ impl TrustKeys {
     }
 }
 
-fn parse_tenant(value: &str) -> Option<(TenantId, Digest)> {
-    let (tenant, tag_key) = value.split_once(' ')?;
-    Some((tenant.parse().ok()?, Digest::parse_hex(tag_key)?))
+/// The region's own entries have a published tag key: there is none to pin.
+fn parse_owner(value: &str) -> Option<(Owner, Digest)> {
+    let (owner, tag_key) = value.split_once(' ')?;
+    let owner = Owner::parse(owner).filter(|owner| *owner != Owner::Region)?;
+    Some((owner, Digest::parse_hex(tag_key)?))
 }
 
 fn invalid(why: &str) -> Error {
@@ -117,7 +119,7 @@ mod tests {
         TrustKeys {
             log: key("bleu.localhost/fr", KeyKind::Note, 1),
             region: key("bleu.localhost/fr/region", KeyKind::Note, 2),
-            tenant: Some(("6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11".parse().unwrap(), Digest::of(b"tag key"))),
+            owner: Some((Owner::parse("6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11").unwrap(), Digest::of(b"tag key"))),
             witnesses: vec![key("w1", KeyKind::Cosigner, 3), key("w2", KeyKind::Cosigner, 4)],
             threshold: 1,
         }
@@ -127,15 +129,18 @@ mod tests {
     fn prints_and_parses() {
         let text = keys().text().unwrap();
         assert_eq!(TrustKeys::parse(&text).unwrap(), keys());
-        let general = TrustKeys { tenant: None, ..keys() };
+        let general = TrustKeys { owner: None, ..keys() };
         assert_eq!(TrustKeys::parse(&general.text().unwrap()).unwrap(), general);
+        let operator = TrustKeys { owner: Some((Owner::Operator, Digest::of(b"another"))), ..keys() };
+        assert_eq!(TrustKeys::parse(&operator.text().unwrap()).unwrap(), operator);
         for bad in [
             text.replace("threshold 1", "threshold 3"),
             text.replace("threshold 1", "threshold 01"),
             text.replace("threshold 1\n", ""),
             text.replace("log ", "log  "),
             text.replace("6c5b3f1e", "6C5B3F1E"),
-            text.replace("tenant ", "tenant x"),
+            text.replace("owner ", "owner x"),
+            text.replace("owner 6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11", "owner region"),
             format!("{text}\n"),
             text.replace('\n', "\r\n"),
         ] {

@@ -27,7 +27,7 @@ fn seeds() -> Vec<Vec<u8>> {
         format!("old 3\n{root}\n\n{origin}\n7\n{root}\n\n{signature}\n").into_bytes(),
         format!("bleu trust v1\nlog {key}\nregion {key}\nthreshold 0\n").into_bytes(),
         "bleu place v1\nregion francecentral\nsite paris-1\ncountry FR\nnuts FR10\naddress Paris\n".into(),
-        format!("bleu bundle v1\nregion francecentral\norigin o\ntenant none\nresidency any\nsize 0\ncreated 2026-11-24T08:00:00Z\npart checkpoint 1 {root}\npart keys 1 {root}\npart map 1 {root}\n").into_bytes(),
+        format!("bleu bundle v1\nregion francecentral\norigin o\nowner region\nresidency any\nsize 0\ncreated 2026-11-24T08:00:00Z\npart checkpoint 1 {root}\npart keys 1 {root}\npart map 1 {root}\n").into_bytes(),
         b"tile/entries/x001/234.p/5".to_vec(),
         key.into(),
     ]

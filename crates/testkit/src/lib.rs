@@ -12,7 +12,7 @@ mod sulking;
 pub use memory::MemoryBlobs;
 pub use sulking::{Mood, Sulking};
 
-use base::{Clock, Error, Kind, Location, ManualClock, Place, RequestId, SeededChance, SiteName, TenantId, Timestamp};
+use base::{Clock, Error, Kind, Location, ManualClock, Place, RequestId, SeededChance, SiteName, Timestamp};
 use bytes::Bytes;
 use crypto::{Secret, SecretBytes};
 use gateway::{Gateway, VerifyBearer};
@@ -198,10 +198,12 @@ impl Kit {
         self.clock.now()
     }
 
-    /// Exports the record of a tenant and has the auditor check it; panics with the findings when it is not true.
-    pub async fn audit(&self, tenant: Option<TenantId>) -> auditor::Report {
-        let bundle = self.trust.export(tenant).await.expect("an export");
-        let keys = self.trust.trust_keys(tenant).expect("trust keys");
+    /// Exports the record of a tenant, of the region or its operator, and has the auditor check it; panics with the findings
+    /// when it is not true.
+    pub async fn audit(&self, owner: impl Into<record::Owner>) -> auditor::Report {
+        let owner = owner.into();
+        let bundle = self.trust.export(owner).await.expect("an export");
+        let keys = self.trust.trust_keys(owner).expect("trust keys");
         let report = auditor::verify(&bundle, Some(&keys));
         assert!(matches!(report.verdict, auditor::Verdict::True), "the auditor is not content: {report:#?}");
         report

@@ -1,5 +1,6 @@
 //! What an auditor is handed: bundles, trust files, proofs; and the status that people read.
 
+use crate::keys::OwnerKeys;
 use crate::sequencer::SealedOpening;
 use crate::witnesses::Whom;
 use crate::{Inner, Trust, journal, layout, lock};
@@ -7,7 +8,7 @@ use base::{EntryId, Error, Kind, Place, Result, TenantId, Timestamp};
 use crypto::open_record;
 use record::bundle::{Contents, Header, Held};
 use record::tiles::{self, TILE_WIDTH, TilePath, split_entries};
-use record::{Digest, Entry, Opening, SignedNote, TrustKeys, catalogue};
+use record::{Digest, Entry, Opening, Owner, SignedNote, TrustKeys, catalogue};
 use std::collections::{BTreeMap, HashMap};
 use store::KeyRange;
 
@@ -52,16 +53,17 @@ pub struct Status {
 }
 
 impl Trust {
-    /// The public keys to hand over out of band; for a tenant, with the digest of its tag key. Error: no such tenant.
-    pub fn trust_keys(&self, tenant: Option<TenantId>) -> Result<TrustKeys> {
+    /// The public keys to hand over out of band; for a tenant or the operator, with the digest of its tag key. Error: no
+    /// such tenant.
+    pub fn trust_keys(&self, owner: impl Into<Owner>) -> Result<TrustKeys> {
         let inner = self.inner();
-        let tenant = match tenant {
-            Some(t) => Some((t, Digest::of(&inner.keys.owner(Some(t))?.tag_key))),
-            None => None,
+        let owner = match owner.into() {
+            Owner::Region => None,
+            owner => Some((owner, Digest::of(&inner.keys.of(owner)?.tag_key))),
         };
         let witnesses: Vec<_> = inner.witnesses.iter().map(|w| w.key().clone()).collect();
         let threshold = witnesses.len();
-        Ok(TrustKeys { log: inner.log_signer.key().clone(), region: inner.region_signer.key().clone(), tenant, witnesses, threshold })
+        Ok(TrustKeys { log: inner.log_signer.key().clone(), region: inner.region_signer.key().clone(), owner, witnesses, threshold })
     }
 
     pub async fn status(&self) -> Status {
@@ -109,10 +111,10 @@ impl Trust {
         Ok(Proof { id, index, size, leaf: Digest::leaf(&entry), path, checkpoint: checkpoint.to_bytes(), entry })
     }
 
-    /// At most `limit` entries of the log from an index on; those of `tenant` and of the region opened. Reads no more of
+    /// At most `limit` entries of the log from an index on; those of `owner` and of the region opened. Reads no more of
     /// the log than it gives, since the log stands still meanwhile.
-    pub async fn entries(&self, tenant: Option<TenantId>, from: u64, limit: usize) -> Result<Vec<(u64, Entry, Option<record::Event>)>> {
-        let inner = self.inner();
+    pub async fn entries(&self, owner: impl Into<Owner>, from: u64, limit: usize) -> Result<Vec<(u64, Entry, Option<record::Event>)>> {
+        let (inner, owner) = (self.inner(), owner.into());
         // held while reading, so that the partial bundle stays
         let sequencer = inner.sequencer.lock().await;
         let size = sequencer.head.size;
@@ -125,7 +127,7 @@ impl Trust {
                     continue;
                 }
                 let entry = Entry::decode(&bytes)?;
-                let opened = inner.opening(index, &entry, tenant).await?;
+                let opened = inner.opening(index, &entry, owner).await?;
                 let event = opened.map(|o| record::Event::decode(&o.event)).transpose()?;
                 found.push((index, entry, event));
             }
@@ -134,20 +136,20 @@ impl Trust {
     }
 
     /// [`Trust::entries`] to the end of the log. For tests: the log may be larger than memory.
-    pub async fn entries_from(&self, tenant: Option<TenantId>, from: u64) -> Result<Vec<(u64, Entry, Option<record::Event>)>> {
-        self.entries(tenant, from, usize::MAX).await
+    pub async fn entries_from(&self, owner: impl Into<Owner>, from: u64) -> Result<Vec<(u64, Entry, Option<record::Event>)>> {
+        self.entries(owner, from, usize::MAX).await
     }
 
-    /// The bundle of a tenant (`None`: of the region): every entry of the log, the openings of its own, the signed
-    /// places, and where its bytes are. The export is an entry itself, in the bundle.
-    pub async fn export(&self, tenant: Option<TenantId>) -> Result<Vec<u8>> {
-        let inner = self.inner();
-        if tenant.is_some_and(|t| self.facts(|f| f.tenant(t).is_none())) {
+    /// The bundle of an owner: every entry of the log, the openings of its own and of the region's, the signed places,
+    /// and where its bytes are. The export is an entry itself, in the bundle.
+    pub async fn export(&self, owner: impl Into<Owner>) -> Result<Vec<u8>> {
+        let (inner, owner) = (self.inner(), owner.into());
+        if owner.tenant().is_some_and(|t| self.facts(|f| f.tenant(t).is_none())) {
             return Err(Error::new(Kind::NotFound, "TenantNotFound", "There is no such tenant."));
         }
         let size = inner.sequencer.lock().await.head.size.to_string();
         let mut event = journal::own(&catalogue::BUNDLE_EXPORTED, &[("size", &size)]);
-        event.owner = journal::owner_of(tenant);
+        event.owner = owner;
         self.append(&event, record::Weight::Before, record::Phase::Whole, None).await?;
         self.move_on().await?;
         let checkpoint = self.publish(Whom::All).await?.ok_or_else(|| Error::internal("the record has no checkpoint yet"))?;
@@ -156,7 +158,7 @@ impl Trust {
         for bundle in 0..size.div_ceil(TILE_WIDTH) {
             for bytes in inner.entries(bundle, size).await? {
                 let index = entries.len() as u64;
-                if let Some(opening) = inner.opening(index, &Entry::decode(&bytes)?, tenant).await? {
+                if let Some(opening) = inner.opening(index, &Entry::decode(&bytes)?, owner).await? {
                     openings.push((index, opening));
                 }
                 entries.push(bytes);
@@ -164,14 +166,14 @@ impl Trust {
         }
         let places = self.facts(|f| f.sites().iter().map(|s| SignedNote::parse(s.note.as_bytes())).collect::<Result<Vec<_>>>())?;
         let residency = self.residency();
-        let tag_key = match tenant {
-            Some(t) => Some(inner.keys.owner(Some(t))?.tag_key),
-            None => None,
+        let tag_key = match owner {
+            Owner::Region => None,
+            owner => Some(inner.keys.of(owner)?.tag_key),
         };
         let header = Header {
             region: inner.location.clone(),
             origin: inner.log_signer.key().name().to_owned(),
-            tenant,
+            owner,
             residency,
             size,
             created: inner.clock.now(),
@@ -179,10 +181,10 @@ impl Trust {
         let contents = Contents {
             header,
             checkpoint,
-            keys: self.trust_keys(tenant)?,
+            keys: self.trust_keys(owner)?,
             tag_key,
             places,
-            map: self.held(tenant).await?,
+            map: self.held(owner.tenant()).await?,
             entries,
             openings,
         };
@@ -197,7 +199,7 @@ impl Trust {
         countries
     }
 
-    /// Where an owner's bytes are now, by resource and site.
+    /// Where an owner's bytes are now, by resource and site; with none those of the region.
     async fn held(&self, tenant: Option<TenantId>) -> Result<Vec<Held>> {
         let inner = self.inner();
         let spaces: HashMap<_, _> = self.facts(|f| f.spaces().filter(|s| s.tenant == tenant).map(|s| (s.id, s.resource.clone())).collect());
@@ -230,20 +232,16 @@ impl Inner {
         split_entries(&bytes).map(|e| e.map(<[u8]>::to_vec)).collect()
     }
 
-    /// The opening of an entry, if it is the region's or this tenant's.
-    async fn opening(&self, index: u64, entry: &Entry, tenant: Option<TenantId>) -> Result<Option<Opening>> {
-        let region = record::Tag::from_mac(self.keys.region_owner.tag.sign(&entry.draft.commitment.0)) == entry.draft.tag;
-        let keys = match tenant {
-            _ if region => self.keys.region_owner.clone(),
-            Some(t) => {
-                let keys = self.keys.owner(Some(t))?;
-                if record::Tag::from_mac(keys.tag.sign(&entry.draft.commitment.0)) != entry.draft.tag {
-                    return Ok(None);
-                }
-                keys
+    /// The opening of an entry, if it is the region's or this owner's.
+    async fn opening(&self, index: u64, entry: &Entry, owner: Owner) -> Result<Option<Opening>> {
+        let fits = |keys: &OwnerKeys| record::Tag::from_mac(keys.tag.sign(&entry.draft.commitment.0)) == entry.draft.tag;
+        let mut keys = self.keys.region_owner.clone();
+        if !fits(&keys) {
+            keys = self.keys.of(owner)?;
+            if !fits(&keys) {
+                return Ok(None);
             }
-            None => return Ok(None),
-        };
+        }
         let (_, bytes) =
             self.kv.get(&layout::opening(index)).await?.ok_or_else(|| Error::internal(format!("entry {index} has no opening")))?;
         let sealed: SealedOpening = base::decode(&bytes)?;

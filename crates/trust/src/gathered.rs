@@ -6,7 +6,7 @@
 use crate::journal::{cut, owner_of, who};
 use crate::{Ask, Ended, Outcome, journal, lock};
 use base::{ResourceId, TenantId};
-use record::{Event, Line, Who, bounded, catalogue};
+use record::{Event, Line, Owner, Who, bounded, catalogue};
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -147,6 +147,8 @@ fn tally(strangers: HashMap<(&'static str, String, String), u64>, events: &mut V
     all.sort();
     for part in all.chunks(ENTRY_LINES_MAX) {
         let mut event = journal::own(&catalogue::STRANGERS, &[]);
+        // where they come from is nothing for other customers
+        event.owner = Owner::Operator;
         event.lines = part
             .iter()
             .map(|((door, reason, source), count)| Line {

@@ -14,7 +14,7 @@ use store::Op;
 #[derive(Serialize, Deserialize)]
 pub(crate) struct OutboxRow {
     pub draft: Bytes,
-    pub owner: Option<TenantId>,
+    pub owner: Owner,
     pub sealed: Bytes,
 }
 
@@ -52,13 +52,9 @@ impl Scribe {
         };
         let mut plain = opening.salt.to_vec();
         plain.extend_from_slice(&opening.event);
-        let tenant = match note.event.owner {
-            Owner::Tenant(t) => Some(t),
-            Owner::Region => None,
-        };
         let row = OutboxRow {
             draft: draft.encode()?.into(),
-            owner: tenant,
+            owner: note.event.owner,
             sealed: seal_record(&owner.record, chance, &commitment.0, &plain).into(),
         };
         Ok(Op::Append { queue: layout::outbox(), value: base::encode(&row).into() })
@@ -72,8 +68,9 @@ pub(crate) fn open(key: &SealKey, commitment: &Digest, sealed: &[u8]) -> Result<
     Ok(Opening { salt: *salt, event: event.to_vec() })
 }
 
+/// Whose record an act goes into: what is no tenant's is the operator's. A caller is not named in what everyone opens.
 pub(crate) fn owner_of(tenant: Option<TenantId>) -> Owner {
-    tenant.map_or(Owner::Region, Owner::Tenant)
+    tenant.map_or(Owner::Operator, Owner::Tenant)
 }
 
 /// The caller, as the record names it.
@@ -156,8 +153,5 @@ pub(crate) fn own(verb: &record::catalogue::Verb, facts: &[(&str, &str)]) -> Eve
 
 /// The keys that seal an event's opening.
 pub(crate) fn keys_of(keys: &Keys, event: &Event) -> Result<std::sync::Arc<OwnerKeys>> {
-    keys.owner(match event.owner {
-        Owner::Tenant(t) => Some(t),
-        Owner::Region => None,
-    })
+    keys.of(event.owner)
 }

@@ -7,11 +7,12 @@ use crate::facts::Space;
 use crate::layout;
 use base::{Chance, Error, Kind, Result, SpaceId, TenantId};
 use crypto::{HmacKey, SealKey, Secret, SecretBytes, unwrap_key, wrap_key};
+use record::Owner;
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 use store::{Check, Commit, Kv, Op};
 
-/// The keys of one owner of record entries: a tenant, or the region itself.
+/// The keys of one owner of record entries: a tenant, the operator, or the region itself.
 pub(crate) struct OwnerKeys {
     /// Wraps the keys of the owner's spaces.
     pub wrap: SealKey,
@@ -34,7 +35,10 @@ pub(crate) struct Keys {
     region: SealKey,
     /// Seals facts, credentials of nobody's space, ledgers and the log's own rows.
     pub facts: SealKey,
+    /// Of the region's own entries, which everyone may open.
     pub region_owner: Arc<OwnerKeys>,
+    /// Of what no tenant owns: the region's spaces, and the entries of what callers do there.
+    pub operator: Arc<OwnerKeys>,
     tenants: RwLock<HashMap<TenantId, Arc<OwnerKeys>>>,
     spaces: RwLock<HashMap<SpaceId, SealKey>>,
 }
@@ -50,11 +54,9 @@ impl Keys {
         let root = SealKey::new(root);
         let row = layout::key_row("region");
         let region = match kv.get(&row).await? {
-            Some((_, wrapped)) => secret32(
-                &unwrap_key(&root, &row, &wrapped).map_err(|e| {
-                    Error::new(Kind::Forbidden, "WrongRootKey", "The root key is another region's: it does not open this store.").because(e)
-                })?,
-            )?,
+            Some((_, wrapped)) => secret32(&unwrap_key(&root, &row, &wrapped).map_err(|e| {
+                Error::new(Kind::Forbidden, "WrongRootKey", "The root key is another region's: it does not open this store.").because(e)
+            })?)?,
             None => {
                 let fresh = Secret::<32>::random(chance);
                 let value = wrap_key(&root, chance, &row, fresh.expose()).into();
@@ -69,7 +71,9 @@ impl Keys {
             }
         };
         let region = SealKey::new(&region);
-        let mut owner = OwnerKeys::new(&region.derive_secret(&[b"owner", b"wrap"]), &region.derive_secret(&[b"owner", b"record"]));
+        let wrap = region.derive_secret(&[b"owner", b"wrap"]);
+        let operator = OwnerKeys::new(&wrap, &region.derive_secret(&[b"operator", b"record"]));
+        let mut owner = OwnerKeys::new(&wrap, &region.derive_secret(&[b"owner", b"record"]));
         // the region's own entries are open to everyone: their tag key is published
         owner.tag_key = record::REGION_TAG_KEY;
         owner.tag = HmacKey::new(&owner.tag_key);
@@ -77,6 +81,7 @@ impl Keys {
             facts: region.derive(&[b"facts"]),
             region,
             region_owner: Arc::new(owner),
+            operator: Arc::new(operator),
             tenants: RwLock::default(),
             spaces: RwLock::default(),
         })
@@ -106,11 +111,16 @@ impl Keys {
         self.add_tenant(tenant, Arc::new(OwnerKeys::new(&secrets[0], &secrets[1])));
         Ok(())
     }
-    /// The keys of an entry's owner; `None` is the region.
+    /// The keys of a tenant, or of the operator where there is none: whoever owns what an act is about.
     pub fn owner(&self, tenant: Option<TenantId>) -> Result<Arc<OwnerKeys>> {
-        match tenant {
-            None => Ok(self.region_owner.clone()),
-            Some(t) => read(&self.tenants).get(&t).cloned().ok_or_else(|| Error::internal(format!("tenant {t} has no keys"))),
+        self.of(tenant.map_or(Owner::Operator, Owner::Tenant))
+    }
+    /// The keys of an entry's owner.
+    pub fn of(&self, owner: Owner) -> Result<Arc<OwnerKeys>> {
+        match owner {
+            Owner::Region => Ok(self.region_owner.clone()),
+            Owner::Operator => Ok(self.operator.clone()),
+            Owner::Tenant(t) => read(&self.tenants).get(&t).cloned().ok_or_else(|| Error::internal(format!("tenant {t} has no keys"))),
         }
     }
 

@@ -397,7 +397,7 @@ impl Permit<Write> {
             Some(_) => (record::Weight::Before, Phase::Close),
             None => (record::Weight::With, Phase::Whole),
         };
-        // an opening that the region owns is closed by an entry that the region owns
+        // an opening that the operator owns is closed by an entry that the operator owns
         let (event, keys) = if self.opened.is_some() && self.owner != owner {
             event.owner = journal::owner_of(self.owner);
             (event, inner.keys.owner(self.owner)?)

@@ -5,9 +5,9 @@
 
 use crate::journal::OutboxRow;
 use crate::{Inner, layout};
-use base::{EntryId, Error, Result, TenantId};
+use base::{EntryId, Error, Result};
 use bytes::Bytes;
-use record::Draft;
+use record::{Draft, Owner};
 use record::tiles::{Appender, TILE_WIDTH, TilePath, push_entry, split_entries};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ base::first_version! { LogHead "trust.log-head"; }
 /// The opening of a logged entry, sealed, with its owner.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SealedOpening {
-    pub owner: Option<TenantId>,
+    pub owner: Owner,
     pub sealed: Bytes,
 }
 

@@ -9,7 +9,7 @@ use crate::sequencer::SealedOpening;
 use crate::{Inner, Trust, layout, lock};
 use base::{EntryId, Result, TenantId};
 use record::tiles::TILE_WIDTH;
-use record::{Entry, Event, Phase, Tag, Weight, catalogue};
+use record::{Entry, Event, Owner, Phase, Tag, Weight, catalogue};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -135,7 +135,7 @@ impl Inner {
         let stored = self.kv.get(&layout::opening(id.number - 1)).await?;
         let opened = stored.ok_or_else(|| "its opening is not there".to_owned()).and_then(|(_, bytes)| {
             let sealed: SealedOpening = base::decode(&bytes).map_err(|e| e.to_string())?;
-            let keys = self.keys.owner(sealed.owner).map_err(|e| e.to_string())?;
+            let keys = self.keys.of(sealed.owner).map_err(|e| e.to_string())?;
             let opening = journal::open(&keys.record, &entry.draft.commitment, &sealed.sealed).map_err(|e| e.to_string())?;
             Event::decode(&opening.event).map_err(|e| e.to_string())
         });
@@ -150,17 +150,17 @@ impl Inner {
         // whose act it was can still be told: an owner's tag is on it
         let Some(owner) = self.owner_of(&entry) else { return Ok(Err(why)) };
         let mut event = own(&catalogue::ACT_SWEPT, &[("opens", &id.to_string()), ("why", &why)]);
-        event.owner = journal::owner_of(owner);
+        event.owner = owner;
         event.outcome = record::Outcome::unfinished();
         Ok(Ok(event))
     }
 
-    /// The owner whose tag an entry carries; outer `None`: nobody's whose keys are here.
-    fn owner_of(&self, entry: &Entry) -> Option<Option<TenantId>> {
+    /// The owner whose tag an entry carries; `None`: nobody's whose keys are here.
+    fn owner_of(&self, entry: &Entry) -> Option<Owner> {
         let tenants: Vec<TenantId> = self.facts.read().unwrap_or_else(|e| e.into_inner()).tenants().map(|t| t.id).collect();
         let commitment = &entry.draft.commitment.0;
-        std::iter::once(None).chain(tenants.into_iter().map(Some)).find(|owner| {
-            let keys = self.keys.owner(*owner);
+        [Owner::Region, Owner::Operator].into_iter().chain(tenants.into_iter().map(Owner::Tenant)).find(|owner| {
+            let keys = self.keys.of(*owner);
             keys.is_ok_and(|keys| Tag::from_mac(keys.tag.sign(commitment)) == entry.draft.tag)
         })
     }

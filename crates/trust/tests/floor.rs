@@ -71,6 +71,34 @@ async fn read(mut stream: trust::ByteStream) -> base::Result<Vec<u8>> {
     Ok(all)
 }
 
+/// What callers did to nobody's resources, and where strangers come from, is the operator's: no customer opens it.
+#[tokio::test]
+async fn what_no_tenant_owns_is_opened_for_the_operator_alone() {
+    let (kit, tenant, _) = region(42).await;
+    kit.trust.stranger("blob", "InvalidAuthenticationInfo", Some("203.0.113.77".parse().unwrap()));
+    let near = kit.region("test");
+    let target = ResourceId::tenant(TenantId::random(&*kit.trust.chance()));
+    let p: Permit<Read> = near.permit("Find", &["bleu.test/find"], false, &target, Weight::Before, "zz-other-name").await.unwrap();
+    p.close(Outcome::done(404)).await.unwrap();
+    kit.trust.turn().await.unwrap();
+    let told = |bundle: &[u8]| {
+        let verb = |verb: &str| auditor::list(bundle).unwrap().iter().filter(|l| l.event.verb == verb).count();
+        let shown = |text: &[u8]| bundle.windows(text.len()).any(|w| w == text);
+        (verb("Strangers refused"), verb("Find"), shown(b"203.0.113.0"), shown(b"zz-other-name"))
+    };
+    for reader in [record::Owner::Region, record::Owner::Tenant(tenant)] {
+        assert_eq!(told(&kit.trust.export(reader).await.unwrap()), (0, 0, false, false), "{reader}");
+    }
+    assert_eq!(told(&kit.trust.export(record::Owner::Operator).await.unwrap()), (1, 2, true, true));
+    let report = kit.audit(record::Owner::Operator).await;
+    assert!(report.findings.is_empty() && report.summary.of_owner >= 3, "{report:?}");
+    // none of it can be left out either: the trust file pins the operator's key
+    let (keys, bundle) = (kit.trust.trust_keys(record::Owner::Operator).unwrap(), kit.trust.export(None).await.unwrap());
+    assert_eq!(auditor::verify(&bundle, Some(&keys)).verdict, auditor::Verdict::NotTrue);
+    kit.audit(Some(tenant)).await;
+    kit.stop().await;
+}
+
 /// Two services number their tables by themselves, and may both have rows of one resource.
 #[tokio::test]
 async fn tables_of_two_keepers_do_not_meet() {

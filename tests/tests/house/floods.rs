@@ -270,7 +270,7 @@ async fn one_address_can_not_take_every_place() {
     let mut other = knock([127, 0, 0, 6], listening.addr).await;
     assert!(tokio::time::timeout(Duration::from_millis(100), other.read_u8()).await.is_err(), "it was closed");
     world.kit.trust.turn().await.unwrap();
-    let bundle = world.kit.trust.export(None).await.unwrap();
+    let bundle = world.kit.trust.export(record::Owner::Operator).await.unwrap();
     let tallied: u64 = auditor::list(&bundle)
         .unwrap()
         .iter()

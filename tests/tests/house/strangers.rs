@@ -111,7 +111,7 @@ async fn no_token_an_expired_one_and_the_wrong_audience_are_refused_everywhere()
         assert_eq!(call(&world, row, Some(tokens.at(row))).await, 401, "{row:?} with an expired token");
     }
     world.kit.trust.turn().await.unwrap();
-    let entries = world.kit.trust.entries_from(None, 0).await.unwrap();
+    let entries = world.kit.trust.entries_from(record::Owner::Operator, 0).await.unwrap();
     let tallied: u64 = entries
         .iter()
         .filter_map(|(_, _, e)| e.as_ref())
@@ -120,7 +120,7 @@ async fn no_token_an_expired_one_and_the_wrong_audience_are_refused_everywhere()
         .map(|l| l.count)
         .sum();
     assert!(tallied >= 4 * rows.len() as u64, "{tallied} strangers tallied for {} rows", rows.len());
-    world.kit.audit(None).await;
+    world.kit.audit(record::Owner::Operator).await;
 }
 
 #[tokio::test]

@@ -237,6 +237,7 @@ async fn a_record_opens_nothing_of_another_tenant() {
     let ours = world.kit.trust.export(Some(world.contoso.tenant)).await.unwrap();
     let theirs = world.kit.trust.export(Some(world.fabrikam.tenant)).await.unwrap();
     let regions = world.kit.trust.export(None).await.unwrap();
+    let operators = world.kit.trust.export(record::Owner::Operator).await.unwrap();
     let mine = record::Owner::Tenant(world.contoso.tenant);
     assert!(auditor::list(&ours).unwrap().iter().filter(|l| l.event.owner == mine).count() > 10);
     // names and ids as text and as bytes: in our own bundle, in no other, nor in the log that everyone reads
@@ -260,6 +261,7 @@ async fn a_record_opens_nothing_of_another_tenant() {
         assert!(within(&ours), "{what} is not in its own bundle: the search finds nothing");
         assert!(!within(&theirs), "{what} is in the other tenant's bundle");
         assert!(!within(&regions), "{what} is in the region's bundle");
+        assert!(!within(&operators), "{what} is in the operator's bundle");
         assert!(!within(&log), "{what} is in the public log");
     }
     // nor does one's trust file make the other's bundle true

@@ -178,13 +178,13 @@ impl Scene {
             header: Header {
                 region: location(),
                 origin: ORIGIN.into(),
-                tenant: Some(tenant()),
+                owner: Owner::Tenant(tenant()),
                 residency: self.residency.clone(),
                 size: entries.len() as u64,
                 created: Timestamp(START.0 + 60_000),
             },
             checkpoint,
-            keys: TrustKeys { tenant: None, ..trust() },
+            keys: TrustKeys { owner: None, ..trust() },
             tag_key: Some(TAG_KEY),
             places: self.places.iter().map(|place| sign_place(&location(), place, &region_signer()).unwrap()).collect(),
             map: self.map.clone(),
@@ -206,7 +206,7 @@ pub(crate) fn row(act: &Act, id: EntryId, at: Timestamp, seed: usize) -> Row {
     let tag_key = match act.event.owner {
         Owner::Region => REGION_TAG_KEY,
         Owner::Tenant(id) if id == tenant() => TAG_KEY,
-        Owner::Tenant(_) => OTHER_TAG_KEY,
+        Owner::Tenant(_) | Owner::Operator => OTHER_TAG_KEY,
     };
     let tag = Tag::from_mac(hmac_sha256(&tag_key, &commitment.0));
     let draft = Draft { at, weight: act.weight, phase: act.phase, opens: act.opens, code: code(), tag, commitment };
@@ -218,7 +218,7 @@ pub(crate) fn trust() -> TrustKeys {
     TrustKeys {
         log: log_signer().key().clone(),
         region: region_signer().key().clone(),
-        tenant: Some((tenant(), Digest::of(&TAG_KEY))),
+        owner: Some((Owner::Tenant(tenant()), Digest::of(&TAG_KEY))),
         witnesses: (1..=3).map(|number| witness(number).key().clone()).collect(),
         threshold: 2,
     }
