@@ -1,7 +1,7 @@
 //! Resource Manager from outside: a region in memory with sign-in and storage beside it, called as its clients do.
 
 use arm::{Arm, AzureRoles};
-use base::{ObjectId, SubscriptionId, TenantId};
+use base::{ObjectId, ResourceId, SubscriptionId, TenantId};
 use serde_json::{Value, json};
 use service::Service;
 use std::sync::Arc;
@@ -151,7 +151,7 @@ async fn bad_input_is_answered_in_arms_words_and_loses_nothing() {
         ("GET", w.account("g", "nothing1"), Value::Null, 404, "ResourceNotFound"),
         ("PUT", w.account("g", "BAD_NAME"), json!({"location": "francecentral"}), 400, "AccountNameInvalid"),
         ("GET", format!("{}?api-version=yesterday", w.group("g")), Value::Null, 400, "InvalidApiVersionParameter"),
-        ("GET", format!("{}/providers/Microsoft.Resources/deployments", w.group("g")), Value::Null, 501, "NotImplemented"),
+        ("GET", format!("{}/providers/Microsoft.Resources/links/x", w.group("g")), Value::Null, 501, "NotImplemented"),
     ] {
         let answer = w.owner(method, &path, body).await;
         assert_eq!((answer.status, code(&answer).as_str()), (status, expected), "{method} {path}: {}", answer.text());
@@ -239,6 +239,71 @@ async fn roles_at_a_deleted_group_do_not_come_back_with_its_name() {
     assert_eq!(w.poll(&gone).await.status, 200);
     w.put_group("g").await;
     assert_eq!(w.owner("GET", &assignment, Value::Null).await.status, 404);
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn roles_at_a_deleted_resource_do_not_come_back_with_its_name() {
+    let w = world(34).await;
+    w.put_group("g").await;
+    assert_eq!(w.put_account("g", "acct34").await.status, 200);
+    let admin = w.owner.split('/').next_back().unwrap().to_owned();
+    let role = json!({"properties": {"principalId": admin, "roleDefinitionId": "acdd72a7-3385-48ef-bd42-f606fba81ae7"}});
+    let container = format!("{}/blobServices/default/containers/c", w.account("g", "acct34"));
+    let at = |scope: &str, digit: &str| {
+        format!("{scope}/providers/Microsoft.Authorization/roleAssignments/{digit}1111111-2222-3333-4444-555555555555")
+    };
+    let assignments = [at(&w.account("g", "acct34"), "1"), at(&container, "2")];
+    for assignment in &assignments {
+        assert_eq!(w.owner("PUT", assignment, role.clone()).await.status, 201);
+    }
+    let beside = at(&w.group("g"), "3");
+    assert_eq!(w.owner("PUT", &beside, role).await.status, 201);
+    assert_eq!(w.owner("DELETE", &w.account("g", "acct34"), Value::Null).await.status, 200);
+    assert_eq!(w.put_account("g", "acct34").await.status, 200);
+    for assignment in &assignments {
+        assert_eq!(w.owner("GET", assignment, Value::Null).await.status, 404, "{assignment}");
+    }
+    assert_eq!(w.owner("GET", &beside, Value::Null).await.status, 200, "roles above it stay");
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn a_role_of_the_directory_opens_nothing_of_resource_manager() {
+    let w = world(35).await;
+    w.put_group("g").await;
+    let is_client = |fact: &trust::Fact| match fact {
+        trust::Fact::Principal(p) if p.kind == PrincipalKind::ServicePrincipal && p.display_name == "client" => Some(p.object),
+        _ => None,
+    };
+    let client = w.kit.trust.facts(|f| f.scan("principal/").find_map(is_client)).unwrap();
+    let body = json!({"properties": {"principalId": client.to_string(), "roleDefinitionId": arm::GLOBAL_ADMINISTRATOR}});
+    let id = "providers/Microsoft.Authorization/roleAssignments/11111111-2222-3333-4444-555555555555";
+    for scope in [w.group("g"), format!("/subscriptions/{}", w.subscription)] {
+        let refused = w.owner("PUT", &format!("{scope}/{id}"), body.clone()).await;
+        assert_eq!((refused.status, code(&refused).as_str()), (400, "InvalidCreateRoleAssignmentRequest"), "{scope}");
+    }
+    // as the first start gives it
+    let scope = ResourceId::tenant(w.tenant);
+    let assignment = trust::Assignment {
+        id: scope.provider("Microsoft.Authorization/roleAssignments", "11111111-2222-3333-4444-555555555555").unwrap(),
+        tenant: w.tenant,
+        scope: scope.clone(),
+        role: arm::GLOBAL_ADMINISTRATOR.into(),
+        principal: client,
+        principal_kind: PrincipalKind::ServicePrincipal,
+        created: w.kit.now(),
+        created_by: None,
+        description: None,
+    };
+    let near = w.kit.region("test");
+    let permit: trust::Permit<trust::Write> =
+        near.permit("Give Role", &["bleu.test/roles/write"], false, &scope, trust::Weight::With, "").await.unwrap();
+    permit.commit(trust::Batch::new().claim_fact(trust::Fact::Assignment(assignment)), trust::Outcome::done(201)).await.unwrap();
+    let token = format!("{}/{client}", w.tenant);
+    for path in [format!("/subscriptions/{}", w.subscription), format!("/subscriptions/{}/resourceGroups", w.subscription), w.group("g")] {
+        assert_eq!(w.as_(&token, "GET", &path, Value::Null).await.status, 403, "{path}");
+    }
     w.audit().await;
 }
 

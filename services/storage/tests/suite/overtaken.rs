@@ -84,3 +84,30 @@ async fn nothing_is_written_into_a_container_that_went_meanwhile() {
     w.container("con").await;
     assert_eq!(w.code("GET", "/con/b", &[], "").await, (404, "BlobNotFound".into()), "it is not in the one made anew");
 }
+
+/// Who leaves after the act has begun to be written does not undo it: it is done, and recorded as done.
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_commit_changes_nothing_about_it() {
+    let w = Arc::new(World::new(93).await);
+    w.container("con").await;
+    let (has_come, go_on) = w.kv.hold_next();
+    {
+        let headers = [BLOCK_BLOB];
+        let call = std::pin::pin!(w.call("PUT", "/con/b", &headers, "left behind"));
+        tokio::select! {
+            answer = call => panic!("{} before it is committed", answer.status),
+            come = has_come => come.expect("the call commits"),
+        }
+    }
+    go_on.send(()).expect("the act goes on without its client");
+    let mut turns = 0;
+    while w.get("/con/b").await.status != 200 {
+        tokio::task::yield_now().await;
+        turns += 1;
+        assert!(turns < 10_000, "it is not done");
+    }
+    assert_eq!(w.get("/con/b").await.text(), "left behind");
+    let report = w.kit.audit(Some(w.tenant)).await;
+    let put = report.summary.acts.iter().find(|act| act.verb == "Put Blob").unwrap();
+    assert_eq!((put.counts.done, put.counts.unfinished), (1, 0));
+}
