@@ -5,7 +5,7 @@ use crate::change::{Change, Turns, close};
 use crate::filter::Filter;
 use crate::model::{DELETING, GROUPS, Group, OPERATIONS, Operation, PENDING, Pending, Purpose, SUCCEEDED, Status, row_name};
 use crate::roles::granted;
-use crate::{names, paging, target};
+use crate::{names, paging, policies, target};
 use base::{Error, Kind, OperationId, ResourceId, Result};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -67,13 +67,13 @@ pub(crate) async fn exists(_: Arc<Arm>, call: Call, permit: Permit<Read>, _: Nei
     Ok(Reply::new(receipt, StatusCode::NO_CONTENT, ""))
 }
 
-pub(crate) async fn put(_: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+pub(crate) async fn put(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
     let id = target::group_id(&call.head)?;
     let body = names::json_body(call.body).await;
     let mut turns = Turns::new(permit);
     loop {
         let decided = match &body {
-            Ok(body) => decide_put(turns.permit()?, &id, body, &near).await,
+            Ok(body) => decide_put(&arm, turns.permit()?, &id, body, &near).await,
             Err(e) => Err(copy(e)),
         };
         if let Some((receipt, (status, group))) = turns.settle(decided).await? {
@@ -88,6 +88,7 @@ fn copy(error: &Error) -> Error {
 }
 
 async fn decide_put(
+    arm: &Arm,
     permit: &Permit<Write>,
     id: &ResourceId,
     body: &Map<String, Value>,
@@ -109,8 +110,18 @@ async fn decide_put(
         Some(h) => Group { tags, changed: now, managed_by: managed_by.or(h.value.managed_by.clone()), ..h.value.clone() },
         None => Group { id: id.clone(), location, tags, managed_by, provisioning: SUCCEEDED.into(), created: now, changed: now },
     };
+    let group = governed(arm, permit, near, group).await?;
     let batch = Batch::new().unchanged(GROUPS, &name, have.map(|h| h.version)).put(GROUPS, &name, &group);
     Ok(Change { batch: Some(batch), status: status.as_u16(), answer: (status, group) })
+}
+
+/// The group as policies leave it.
+pub(crate) async fn governed(arm: &Arm, permit: &Permit<Write>, near: &Neighbours, group: Group) -> Result<Group> {
+    let found = policies::govern(arm, permit, near, &group.id, None, "", policies::of_group(&group)).await?;
+    match found {
+        None => Ok(group),
+        Some(subject) => Ok(Group { tags: names::tags(subject.body.get("tags"))?.unwrap_or_default(), ..group }),
+    }
 }
 
 fn managed_by(body: &Map<String, Value>) -> Result<Option<String>> {
@@ -121,13 +132,13 @@ fn managed_by(body: &Map<String, Value>) -> Result<Option<String>> {
     }
 }
 
-pub(crate) async fn patch(_: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+pub(crate) async fn patch(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
     let id = target::group_id(&call.head)?;
     let body = names::json_body(call.body).await;
     let mut turns = Turns::new(permit);
     loop {
         let decided = match &body {
-            Ok(body) => decide_patch(turns.permit()?, &id, body, &near).await,
+            Ok(body) => decide_patch(&arm, turns.permit()?, &id, body, &near).await,
             Err(e) => Err(copy(e)),
         };
         if let Some((receipt, group)) = turns.settle(decided).await? {
@@ -136,7 +147,13 @@ pub(crate) async fn patch(_: Arc<Arm>, call: Call, permit: Permit<Write>, near: 
     }
 }
 
-async fn decide_patch(permit: &Permit<Write>, id: &ResourceId, body: &Map<String, Value>, near: &Neighbours) -> Result<Change<Group>> {
+async fn decide_patch(
+    arm: &Arm,
+    permit: &Permit<Write>,
+    id: &ResourceId,
+    body: &Map<String, Value>,
+    near: &Neighbours,
+) -> Result<Change<Group>> {
     let have = load_live(permit, id).await?;
     let group = Group {
         tags: names::tags(body.get("tags"))?.unwrap_or(have.value.tags),
@@ -144,6 +161,7 @@ async fn decide_patch(permit: &Permit<Write>, id: &ResourceId, body: &Map<String
         changed: near.clock.now(),
         ..have.value
     };
+    let group = governed(arm, permit, near, group).await?;
     let name = row_name(id);
     let batch = Batch::new().is(GROUPS, &name, have.version).put(GROUPS, &name, &group);
     Ok(Change { batch: Some(batch), status: 200, answer: group })
@@ -217,7 +235,7 @@ pub(crate) async fn delete(arm: Arc<Arm>, call: Call, permit: Permit<Write>, nea
     let id = target::group_id(&call.head)?;
     let mut turns = Turns::new(permit);
     loop {
-        let decided = decide_delete(turns.permit()?, &id, &near).await;
+        let decided = decide_delete(&arm, turns.permit()?, &id, &near).await;
         if let Some((receipt, operation)) = arm.queue.watching(&id, turns.settle(decided)).await? {
             let url = arm.submit(&call.head, operation, None);
             return Ok(Reply::new(receipt, StatusCode::ACCEPTED, "").with("location", url.results).with("retry-after", "1"));
@@ -225,8 +243,9 @@ pub(crate) async fn delete(arm: Arc<Arm>, call: Call, permit: Permit<Write>, nea
     }
 }
 
-async fn decide_delete(permit: &Permit<Write>, id: &ResourceId, near: &Neighbours) -> Result<Change<Operation>> {
+async fn decide_delete(arm: &Arm, permit: &Permit<Write>, id: &ResourceId, near: &Neighbours) -> Result<Change<Operation>> {
     let have = load_live(permit, id).await?;
+    policies::govern_delete(arm, permit, near, id, policies::of_group(&have.value)).await?;
     let now = near.clock.now();
     let operation = Operation {
         id: OperationId::random(&*near.chance),

@@ -16,7 +16,21 @@ use trust::{Access, Batch, Permit, Read, Span, Write};
 
 /// Types that Resource Manager serves itself.
 const OWN_TYPES: &[(&str, &[&str])] = &[
-    ("Microsoft.Authorization", &["roleAssignments", "roleDefinitions"]),
+    (
+        "Microsoft.Authorization",
+        &[
+            "denyAssignments",
+            "locks",
+            "policyAssignments",
+            "policyDefinitions",
+            "policyExemptions",
+            "policySetDefinitions",
+            "roleAssignments",
+            "roleDefinitions",
+        ],
+    ),
+    ("Microsoft.Management", &["managementGroups"]),
+    ("Microsoft.PolicyInsights", &["policyStates"]),
     (
         "Microsoft.Resources",
         &[

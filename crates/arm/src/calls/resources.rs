@@ -10,7 +10,7 @@ use crate::filter::Filter;
 use crate::model::{
     CREATING, DELETING, GROUPS, OPERATIONS, Operation, PENDING, Pending, Purpose, RESOURCES, Resource, SUCCEEDED, Status, row_name,
 };
-use crate::{names, paging, target};
+use crate::{names, paging, policies, target};
 use base::{Error, Kind, OperationId, ResourceId, Result};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -216,6 +216,7 @@ async fn decide(
     }
     let have = found.as_ref().map(|f| &f.value.have);
     let want = want(body, have, version, merge, near)?;
+    let want = policies::on_want(arm, permit, near, kind, id, &group.value, want, have).await?;
     let wish = serde_json::to_string(&want).map_err(Error::internal)?;
     if let Some(resource) = found.as_ref().map(|f| &f.value)
         && let Some(running) = resource.operation
@@ -338,7 +339,7 @@ pub(crate) async fn delete(arm: Arc<Arm>, call: Call, permit: Permit<Write>, nea
     }
     let mut turns = Turns::new(permit);
     let (receipt, operation) = loop {
-        let decided = decide_delete(&*kind, turns.permit()?, &id, &near).await;
+        let decided = decide_delete(&arm, &*kind, turns.permit()?, &id, &near).await;
         if let Some(done) = arm.queue.watching(&id, turns.settle(decided)).await? {
             break done;
         }
@@ -356,11 +357,18 @@ pub(crate) async fn delete(arm: Arc<Arm>, call: Call, permit: Permit<Write>, nea
     }
 }
 
-async fn decide_delete(kind: &dyn ResourceKind, permit: &Permit<Write>, id: &ResourceId, near: &Neighbours) -> Result<Change<Operation>> {
+async fn decide_delete(
+    arm: &Arm,
+    kind: &dyn ResourceKind,
+    permit: &Permit<Write>,
+    id: &ResourceId,
+    near: &Neighbours,
+) -> Result<Change<Operation>> {
     let found = load(permit, id).await?;
     if found.value.operation.is_some() {
         return Err(busy(id));
     }
+    policies::govern_delete(arm, permit, near, id, policies::of_resource(kind, &found.value.have)).await?;
     let now = near.clock.now();
     let operation = Operation {
         id: OperationId::random(&*near.chance),

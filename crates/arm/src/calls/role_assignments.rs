@@ -1,14 +1,17 @@
 //! Role assignments: who holds which role where. Each is a fact that the rules read; a grant waits for its index in the
-//! record. Whoever assigns needs `Microsoft.Authorization/roleAssignments/write` at the very scope, or above it.
+//! record. Whoever assigns needs `Microsoft.Authorization/roleAssignments/write` at the very scope, or above it. A condition is
+//! a fact of its own beside the assignment, committed with it and judged in `roles`.
 
 use crate::Arm;
-use crate::builtin::role;
 use crate::calls::groups;
 use crate::calls::resources::{busy, not_found};
-use crate::calls::role_definitions::{definition_id, missing};
+use crate::calls::role_definitions::{assignable, definition_id, missing};
 use crate::change::{Change, Turns, close, refuse};
 use crate::filter::Filter;
 use crate::model::{DELETING, GROUPS, RESOURCES, Resource, group_of, row_name};
+use crate::policies::govern;
+use crate::roles::{AnyRole, role_of};
+use crate::rulings::{self, CONDITION, Condition, outer_scope};
 use crate::{names, target};
 use base::{Error, Kind, ObjectId, ResourceId, Result};
 use http::StatusCode;
@@ -25,13 +28,24 @@ fn kind_name(kind: PrincipalKind) -> &'static str {
     }
 }
 
-fn show(a: &Assignment) -> Value {
+/// The tenant itself.
+fn is_root(scope: &ResourceId) -> bool {
+    scope.tenant_id().is_some() && scope.segments().count() == 2
+}
+
+/// With its condition, as facts know it.
+fn shown(facts: &Facts, a: &Assignment) -> Value {
+    let condition = facts.scoped_fact(CONDITION, &a.id).map(|f| rulings::read::<Condition>(f).map(|c| c.text).unwrap_or_default());
+    show(a, condition.as_deref())
+}
+
+fn show(a: &Assignment, condition: Option<&str>) -> Value {
     // the tenant's root is "/" to its people
-    let root = a.scope.tenant_id().is_some();
-    let scope = if root { "/" } else { a.scope.as_str() };
+    let root = is_root(&a.scope);
+    let scope = if root { "/".to_owned() } else { outer_scope(&a.scope) };
     let by = a.created_by.map(|o| o.to_string());
     json!({
-        "id": format!("{}/providers/Microsoft.Authorization/roleAssignments/{}", if root { "" } else { a.scope.as_str() }, a.id.name()),
+        "id": format!("{}/providers/Microsoft.Authorization/roleAssignments/{}", if root { "" } else { &scope }, a.id.name()),
         "name": a.id.name(),
         "type": "Microsoft.Authorization/roleAssignments",
         "properties": {
@@ -40,6 +54,8 @@ fn show(a: &Assignment) -> Value {
             "principalType": kind_name(a.principal_kind),
             "scope": scope,
             "description": a.description,
+            "condition": condition,
+            "conditionVersion": condition.map(|_| "2.0"),
             "createdOn": a.created.rfc3339(),
             "updatedOn": a.created.rfc3339(),
             "createdBy": by,
@@ -70,7 +86,7 @@ fn absent(id: &ResourceId) -> Error {
 
 pub(crate) async fn get(_: Arc<Arm>, call: Call, permit: Permit<Read>, near: Neighbours) -> Result<Reply> {
     let (id, _) = id_of(&call.head, &call.caller)?;
-    let found = near.facts(|f| f.assignment(&id).map(show)).ok_or_else(|| absent(&id));
+    let found = near.facts(|f| f.assignment(&id).map(|a| shown(f, a))).ok_or_else(|| absent(&id));
     let (receipt, body) = close(permit, found).await?;
     Ok(Reply::json(receipt, StatusCode::OK, &body))
 }
@@ -79,9 +95,11 @@ pub(crate) async fn get(_: Arc<Arm>, call: Call, permit: Permit<Read>, near: Nei
 struct Grant {
     id: ResourceId,
     scope: ResourceId,
-    role: &'static str,
+    /// The definition's GUID, lower case.
+    role: String,
     principal: ObjectId,
     description: Option<String>,
+    condition: Option<String>,
     /// As the client claims.
     principal_type: Option<String>,
 }
@@ -100,15 +118,14 @@ fn grant(id: ResourceId, scope: ResourceId, body: &Map<String, Value>) -> Result
     };
     let definition = need("roleDefinitionId")?;
     let name = definition.rsplit('/').next().unwrap_or("");
-    let role = role(name).ok_or_else(|| missing(name))?;
-    if role.directory && scope.tenant_id().is_none() {
-        return Err(Error::invalid(
-            "InvalidCreateRoleAssignmentRequest",
-            format!("The role '{}' is of the directory: it is assigned at '/' only.", role.name),
-        ));
-    }
-    if properties.get("condition").is_some_and(|c| !c.is_null()) {
-        return Err(Error::not_implemented("A condition on a role assignment").at("condition"));
+    let role = name.parse::<ObjectId>().map_err(|_| missing(name))?.to_string();
+    let condition = properties.get("condition").and_then(Value::as_str).map(str::trim).filter(|c| !c.is_empty()).map(str::to_owned);
+    if let Some(condition) = &condition {
+        if properties.get("conditionVersion").and_then(Value::as_str).is_some_and(|v| v != "2.0") {
+            let why = "The version of the condition is '2.0', which is the only one.";
+            return Err(Error::invalid("InvalidRoleAssignmentConditionVersion", why).at("conditionVersion"));
+        }
+        policy::abac::Condition::read(condition)?;
     }
     let principal = need("principalId")?;
     let principal = principal.parse::<ObjectId>().map_err(|_| {
@@ -124,7 +141,7 @@ fn grant(id: ResourceId, scope: ResourceId, body: &Map<String, Value>) -> Result
             Error::invalid("InvalidCreateRoleAssignmentRequest", "The description is longer than 1024 characters.").at("description")
         );
     }
-    Ok(Grant { id, scope, role: role.id, principal, description, principal_type: text("principalType").map(str::to_owned) })
+    Ok(Grant { id, scope, role, principal, description, condition, principal_type: text("principalType").map(str::to_owned) })
 }
 
 pub(crate) async fn put(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
@@ -148,10 +165,28 @@ pub(crate) async fn put(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: 
 async fn decide(arm: &Arm, permit: &Permit<Write>, grant: &Grant, near: &Neighbours) -> Result<Change<(StatusCode, Value)>> {
     let tenant = permit.tenant().ok_or_else(|| Error::internal("a scope without a tenant"))?;
     let batch = while_there(arm, permit, &grant.scope).await?;
-    let (holder, same, at_id) = near.facts(|f| {
+    let key = Fact::assignment_key(&grant.id);
+    let (holder, same, at_id, role, version) = near.facts(|f| {
         let holder = f.principal(grant.principal).filter(|p| p.tenant == tenant).map(|p| p.kind);
-        (holder, same_grant(f, tenant, grant), f.assignment(&grant.id).cloned())
+        let role = role_of(f, tenant, &grant.role);
+        let fits = role.map(|r| match r {
+            AnyRole::BuiltIn(built_in) => (!built_in.directory || is_root(&grant.scope), built_in.name.to_owned()),
+            AnyRole::Custom(custom) => (assignable(f, &custom, &grant.scope), custom.name),
+        });
+        (holder, same_grant(f, tenant, grant), f.assignment(&grant.id).cloned(), fits, f.version(&key))
     });
+    let (fits, role_name) = role.ok_or_else(|| missing(&grant.role))?;
+    if !fits && crate::builtin::role(&grant.role).is_some() {
+        let why = format!("The role '{role_name}' is of the directory: it is assigned at '/' only.");
+        return Err(Error::invalid("InvalidCreateRoleAssignmentRequest", why));
+    }
+    if !fits {
+        let why = format!(
+            "The role '{role_name}' can't be assigned at '{}': its assignable scopes do not include it.",
+            outer_scope(&grant.scope)
+        );
+        return Err(Error::invalid("RoleAssignmentScopeNotAssignableToRoleDefinition", why));
+    }
     let unknown =
         || Error::invalid("PrincipalNotFound", format!("Principal {} does not exist in the directory {tenant}.", grant.principal));
     let kind = holder.ok_or_else(unknown)?;
@@ -164,12 +199,20 @@ async fn decide(arm: &Arm, permit: &Permit<Write>, grant: &Grant, near: &Neighbo
         return Err(Error::invalid("UnmatchedPrincipalType", why).at("principalType"));
     }
     if let Some(have) = at_id {
-        // the same PUT again is the same answer; another grant under this id is not
-        if same.as_ref() == Some(&have.id) {
-            return Ok(Change { batch: None, status: 200, answer: (StatusCode::OK, show(&have)) });
+        // the same grant again may have another condition or description; another grant under this id may not be
+        if same.as_ref() != Some(&have.id) {
+            let why = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.";
+            return Err(Error::new(Kind::Conflict, "RoleAssignmentUpdateNotPermitted", why));
         }
-        let why = "Tenant ID, application ID, principal ID, and scope are not allowed to be updated.";
-        return Err(Error::new(Kind::Conflict, "RoleAssignmentUpdateNotPermitted", why));
+        let known = near.facts(|f| f.scoped_fact(CONDITION, &have.id).map(rulings::read::<Condition>).transpose())?.map(|c| c.text);
+        if known == grant.condition && (grant.description.is_none() || grant.description == have.description) {
+            return Ok(Change { batch: None, status: 200, answer: (StatusCode::OK, show(&have, known.as_deref())) });
+        }
+        let next = Assignment { description: grant.description.clone().or_else(|| have.description.clone()), ..have };
+        govern_grant(arm, permit, near, grant, &next).await?;
+        let answer = (StatusCode::OK, show(&next, grant.condition.as_deref()));
+        let batch = conditional(batch, grant, tenant).fact_is(key, version).put_fact(Fact::Assignment(next));
+        return Ok(Change { batch: Some(batch), status: 200, answer });
     }
     if let Some(other) = same {
         let why =
@@ -180,15 +223,37 @@ async fn decide(arm: &Arm, permit: &Permit<Write>, grant: &Grant, near: &Neighbo
         id: grant.id.clone(),
         tenant,
         scope: grant.scope.clone(),
-        role: grant.role.to_owned(),
+        role: grant.role.clone(),
         principal: grant.principal,
         principal_kind: kind,
         created: near.clock.now(),
         created_by: near.caller.principal().map(|p| p.object),
         description: grant.description.clone(),
     };
-    let answer = (StatusCode::CREATED, show(&assignment));
+    govern_grant(arm, permit, near, grant, &assignment).await?;
+    let answer = (StatusCode::CREATED, show(&assignment, grant.condition.as_deref()));
+    let batch = conditional(batch, grant, tenant);
     Ok(Change { batch: Some(batch.claim_fact(Fact::Assignment(assignment))), status: 201, answer })
+}
+
+/// The condition goes with the assignment, in the same commit; without one, none is left of an earlier assignment's.
+fn conditional(batch: Batch, grant: &Grant, tenant: base::TenantId) -> Batch {
+    match &grant.condition {
+        Some(text) => {
+            let value = Condition { text: text.clone() };
+            batch.put_fact(rulings::fact(CONDITION, grant.id.clone(), tenant, grant.scope.clone(), &value))
+        }
+        None => batch.remove_fact(Fact::scoped_key(CONDITION, &grant.id)),
+    }
+}
+
+/// Policies may refuse a grant.
+async fn govern_grant(arm: &Arm, permit: &Permit<Write>, near: &Neighbours, grant: &Grant, next: &Assignment) -> Result<()> {
+    let subject = policy::Subject { body: show(next, grant.condition.as_deref()) };
+    match govern(arm, permit, near, &grant.scope, None, "", subject).await? {
+        None => Ok(()),
+        Some(_) => Err(Error::not_implemented("A policy that changes a role assignment")),
+    }
 }
 
 /// The id of an assignment of the same role to the same principal at the same scope.
@@ -200,7 +265,7 @@ fn same_grant(facts: &Facts, tenant: base::TenantId, grant: &Grant) -> Option<Re
 /// A role is granted at something that is there and is not being deleted, and still so when it is committed: else it
 /// could outlive its scope, and open what is made anew under that name. What is inside a resource (a container) is its
 /// service's to know.
-async fn while_there<A: Access>(arm: &Arm, permit: &Permit<A>, scope: &ResourceId) -> Result<Batch> {
+pub(crate) async fn while_there<A: Access>(arm: &Arm, permit: &Permit<A>, scope: &ResourceId) -> Result<Batch> {
     let Some(group) = group_of(scope) else { return Ok(Batch::new()) };
     let found = groups::load_live(permit, &group).await?;
     let batch = Batch::new().is(GROUPS, row_name(&group), found.version);
@@ -220,11 +285,12 @@ pub(crate) async fn delete(_: Arc<Arm>, call: Call, permit: Permit<Write>, near:
         Ok(found) => found,
         Err(error) => return refuse(permit, error).await,
     };
-    let Some(have) = near.facts(|f| f.assignment(&id).cloned()) else {
+    let Some((have, body)) = near.facts(|f| f.assignment(&id).map(|a| (a.id.clone(), shown(f, a)))) else {
         return Ok(Reply::new(permit.close(Outcome::done(204)).await?, StatusCode::NO_CONTENT, ""));
     };
-    let receipt = permit.commit(Batch::new().remove_fact(Fact::assignment_key(&id)), Outcome::done(200)).await?;
-    Ok(Reply::json(receipt, StatusCode::OK, &show(&have)))
+    let batch = Batch::new().remove_fact(Fact::assignment_key(&have)).remove_fact(Fact::scoped_key(CONDITION, &have));
+    let receipt = permit.commit(batch, Outcome::done(200)).await?;
+    Ok(Reply::json(receipt, StatusCode::OK, &body))
 }
 
 pub(crate) async fn list(_: Arc<Arm>, call: Call, permit: Permit<Read>, near: Neighbours) -> Result<Reply> {
@@ -241,7 +307,8 @@ pub(crate) async fn list(_: Arc<Arm>, call: Call, permit: Permit<Read>, near: Ne
 /// At a scope, above it, and (but with `atScope()`) inside it.
 fn listed(facts: &Facts, permit: &Permit<Read>, scope: &ResourceId, filter: Option<&Filter>) -> Vec<Value> {
     let Some(tenant) = permit.tenant() else { return Vec::new() };
-    let above = |a: &Assignment| scope.is_within(&a.scope) || a.scope.tenant_id().is_some();
+    let chain = facts.scopes_of(scope);
+    let above = |a: &Assignment| chain.contains(&a.scope);
     // groups of the asked-for principal, once for all assignments
     let members: Vec<ObjectId> = filter
         .iter()
@@ -259,6 +326,7 @@ fn listed(facts: &Facts, permit: &Permit<Read>, scope: &ResourceId, filter: Opti
         })
     };
     let all = facts.assignments(tenant).into_iter();
-    // inside a tenant is everything it has
-    all.filter(|a| (above(a) || a.scope.is_within(scope) || scope.tenant_id().is_some()) && fits(a)).map(show).collect()
+    // inside a tenant is everything it has, inside a management group what is under it
+    let inside = |a: &Assignment| a.scope.is_within(scope) || scope.tenant_id().is_some() && facts.scopes_of(&a.scope).contains(scope);
+    all.filter(|a| (above(a) || inside(a)) && fits(a)).map(|a| shown(facts, a)).collect()
 }

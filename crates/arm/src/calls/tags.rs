@@ -4,7 +4,7 @@ use crate::Arm;
 use crate::calls::{groups, resources};
 use crate::change::{Change, Turns, close, refuse};
 use crate::model::{GROUPS, Group, RESOURCES, Resource, ScopeTags, TAGS, row_name};
-use crate::{names, target};
+use crate::{names, policies, target};
 use base::{Error, ResourceId, Result};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -63,28 +63,53 @@ pub(crate) async fn get(_: Arc<Arm>, call: Call, permit: Permit<Read>, near: Nei
     Ok(Reply::json(receipt, StatusCode::OK, &body))
 }
 
-pub(crate) async fn put(_: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
-    write(call, permit, near, Some("Replace")).await
+/// The tags as policies leave them: to a policy it is the group or resource that is written.
+async fn governed(arm: &Arm, permit: &Permit<Write>, scope: &ResourceId, tags: Tags, near: &Neighbours) -> Result<Tags> {
+    let name = row_name(scope);
+    if name.is_empty() {
+        return Ok(tags);
+    }
+    if scope.resource_type().is_none() {
+        let found = groups::load(permit, scope).await?;
+        return Ok(groups::governed(arm, permit, near, Group { tags, ..found.value }).await?.tags);
+    }
+    let found = permit.data().get::<Resource>(RESOURCES, &name).await?.ok_or_else(|| resources::not_found(scope))?;
+    let group = match crate::model::group_of(scope) {
+        Some(group) => Some(groups::load(permit, &group).await?.value),
+        None => None,
+    };
+    let have = service::Have { tags: tags.clone(), ..found.value.have };
+    let subject = policies::of_resource(&**arm.kind_of(scope)?, &have);
+    match policies::govern(arm, permit, near, scope, group.as_ref(), "", subject).await? {
+        None => Ok(tags),
+        Some(subject) => Ok(names::tags(subject.body.get("tags"))?.unwrap_or_default()),
+    }
 }
-pub(crate) async fn patch(_: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
-    write(call, permit, near, None).await
+
+pub(crate) async fn put(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+    write(&arm, call, permit, near, Some("Replace")).await
 }
-pub(crate) async fn delete(_: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+pub(crate) async fn patch(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+    write(&arm, call, permit, near, None).await
+}
+pub(crate) async fn delete(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
     let scope = target::scope_id(&call.head, &call.caller)?;
     let mut turns = Turns::new(permit);
     loop {
-        let decided = load(turns.permit()?, &scope, &near).await.map(|(_, write)| Change {
-            batch: Some(write(Tags::new())),
-            status: 200,
-            answer: (),
-        });
+        let decided = without(&arm, turns.permit()?, &scope, &near).await;
         if let Some((receipt, ())) = turns.settle(decided).await? {
             return Ok(Reply::new(receipt, StatusCode::OK, ""));
         }
     }
 }
 
-async fn write(call: Call, permit: Permit<Write>, near: Neighbours, fixed: Option<&str>) -> Result<Reply> {
+async fn without(arm: &Arm, permit: &Permit<Write>, scope: &ResourceId, near: &Neighbours) -> Result<Change<()>> {
+    let (_, write) = load(permit, scope, near).await?;
+    let tags = governed(arm, permit, scope, Tags::new(), near).await?;
+    Ok(Change { batch: Some(write(tags)), status: 200, answer: () })
+}
+
+async fn write(arm: &Arm, call: Call, permit: Permit<Write>, near: Neighbours, fixed: Option<&str>) -> Result<Reply> {
     let prepared = async {
         let scope = target::scope_id(&call.head, &call.caller)?;
         let body = names::json_body(call.body).await?;
@@ -103,18 +128,26 @@ async fn write(call: Call, permit: Permit<Write>, near: Neighbours, fixed: Optio
     };
     let mut turns = Turns::new(permit);
     loop {
-        let decided = decide(turns.permit()?, &scope, &given, &operation, &near).await;
+        let decided = decide(arm, turns.permit()?, &scope, &given, &operation, &near).await;
         if let Some((receipt, tags)) = turns.settle(decided).await? {
             return Ok(Reply::json(receipt, StatusCode::OK, &show(&scope, &tags)));
         }
     }
 }
 
-async fn decide(permit: &Permit<Write>, scope: &ResourceId, given: &Tags, operation: &str, near: &Neighbours) -> Result<Change<Tags>> {
+async fn decide(
+    arm: &Arm,
+    permit: &Permit<Write>,
+    scope: &ResourceId,
+    given: &Tags,
+    operation: &str,
+    near: &Neighbours,
+) -> Result<Change<Tags>> {
     let (have, write) = load(permit, scope, near).await?;
     let next = combine(have, given, operation);
     // a merge may go over the limit that each body keeps
     names::tags(Some(&Value::Object(next.clone())))?;
+    let next = governed(arm, permit, scope, next, near).await?;
     Ok(Change { batch: Some(write(next.clone())), status: 200, answer: next })
 }
 

@@ -13,33 +13,11 @@ pub(crate) const BELOW_ANY_SCOPE: &[(&str, &str, &str)] = &[
     ("/{scope*}/providers/Microsoft.Resources/deployments", "Deployments", "Microsoft.Resources/deployments"),
     ("/{scope*}/providers/Microsoft.Resources/deployments/{rest+}", "Deployments", "Microsoft.Resources/deployments"),
     ("/{scope*}/providers/Microsoft.Resources/links/{rest*}", "Resource links", "Microsoft.Resources/links"),
-    ("/{scope*}/providers/Microsoft.Authorization/locks", "Management locks", "Microsoft.Authorization/locks"),
-    ("/{scope*}/providers/Microsoft.Authorization/locks/{rest+}", "Management locks", "Microsoft.Authorization/locks"),
-    (
-        "/{scope*}/providers/Microsoft.Authorization/policyAssignments/{rest*}",
-        "Policy assignments",
-        "Microsoft.Authorization/policyAssignments",
-    ),
-    (
-        "/{scope*}/providers/Microsoft.Authorization/policyDefinitions/{rest*}",
-        "Policy definitions",
-        "Microsoft.Authorization/policyDefinitions",
-    ),
-    (
-        "/{scope*}/providers/Microsoft.Authorization/policySetDefinitions/{rest*}",
-        "Policy set definitions",
-        "Microsoft.Authorization/policySetDefinitions",
-    ),
-    ("/{scope*}/providers/Microsoft.Authorization/denyAssignments/{rest*}", "Deny assignments", "Microsoft.Authorization/denyAssignments"),
     ("/{scope*}/providers/Microsoft.Authorization/permissions", "Permissions", "Microsoft.Authorization/permissions"),
 ];
 
 /// Calls without a scope.
-pub(crate) const ROOTS: &[(&str, &str, &str)] = &[
-    ("/providers/Microsoft.Management/managementGroups", "Management groups", "Microsoft.Management/managementGroups"),
-    ("/providers/Microsoft.Management/{rest+}", "Management groups", "Microsoft.Management/managementGroups"),
-    ("/batch", "Batch", "Microsoft.Resources/batch"),
-];
+pub(crate) const ROOTS: &[(&str, &str, &str)] = &[("/batch", "Batch", "Microsoft.Resources/batch")];
 
 fn why(call: &Call) -> Error {
     let path = &call.head.raw_path;
