@@ -10,7 +10,9 @@
 //!
 //! Rows are in the space of their subscription; roles are looked up at the exact scope.
 
+mod aliases;
 mod builtin;
+mod builtin_policies;
 mod calls;
 mod change;
 mod deployments;
@@ -19,12 +21,15 @@ pub mod fuzz;
 mod model;
 mod names;
 mod paging;
+mod policies;
 mod roles;
+mod rulings;
 mod seed;
 mod target;
 mod worker;
 
 pub use builtin::{GLOBAL_ADMINISTRATOR, OWNER, ROLES, Role, role};
+pub use calls::deny_assignments::{DenyAssignment, allow, deny};
 pub use roles::{At, AzureRoles, EXCEPTIONS, Needs, matches};
 pub use seed::seed_subscription;
 pub use worker::Running;
@@ -44,6 +49,7 @@ pub struct Arm {
     queue: worker::Queue,
     pub(crate) deployments: deployments::Queue,
     pub(crate) tables: deployments::Tables,
+    pub(crate) ready: policies::Ready,
 }
 
 /// Where a client polls an operation.
@@ -57,7 +63,13 @@ pub(crate) struct OperationUrls {
 impl Arm {
     /// `kinds`: everything that can be created, from all services.
     pub fn new(kinds: Vec<Arc<dyn service::Kind>>) -> Arc<Arm> {
-        Arc::new(Arm { kinds, queue: worker::Queue::default(), deployments: Default::default(), tables: Default::default() })
+        Arc::new(Arm {
+            kinds,
+            queue: worker::Queue::default(),
+            deployments: Default::default(),
+            tables: Default::default(),
+            ready: Default::default(),
+        })
     }
 
     /// Everything that the region serves, for the templates that name it. Said once; without it Resource Manager's own.
@@ -266,22 +278,6 @@ impl Service for Arm {
                 &["Microsoft.Authorization/roleDefinitions/read"],
                 role_definitions::get,
             )
-            .write(
-                "Put Role Definition",
-                put.clone(),
-                leak(format!("{DEFINITIONS}/{{name}}")),
-                &[],
-                &["Microsoft.Authorization/roleDefinitions/write"],
-                unbuilt::write,
-            )
-            .write(
-                "Delete Role Definition",
-                delete.clone(),
-                leak(format!("{DEFINITIONS}/{{name}}")),
-                &[],
-                &["Microsoft.Authorization/roleDefinitions/delete"],
-                unbuilt::write,
-            )
             .read(
                 "List Role Assignments",
                 get.clone(),
@@ -317,6 +313,7 @@ impl Service for Arm {
             )
             .weighing(Weight::Indexed);
         table = deployments::rows(table).target_is(target::scope);
+        table = calls::rules::rows(table);
         for (path, name, stem) in unbuilt::BELOW_ANY_SCOPE {
             let (read, write, remove) = (leak(format!("{stem}/read")), leak(format!("{stem}/write")), leak(format!("{stem}/delete")));
             table = table

@@ -1,6 +1,6 @@
 //! Resource Manager's rules for names, tags, versions and bodies, and its words where they are broken.
 
-use base::{Error, Location, Result};
+use base::{Error, Location, ResourceId, Result};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use service::{Body, Head};
@@ -23,6 +23,20 @@ pub(crate) fn group_name(name: &str) -> Result<&str> {
         .at("name"));
     }
     Ok(name)
+}
+
+/// `{scope}/providers/Microsoft.Authorization/{kind}/{name}` of something that a client names. Error `InvalidResourceName`:
+/// an over-long name, or one with a character of `<>%&\\?/#:` or a final space or period.
+pub(crate) fn ruling_id(scope: &ResourceId, kind: &str, name: &str, longest: usize) -> Result<ResourceId> {
+    let illegal = |c: char| c.is_control() || "<>%&\\?/#:".contains(c);
+    if name.is_empty() || name.chars().count() > longest || name.chars().any(illegal) || name.ends_with([' ', '.']) {
+        return Err(Error::invalid(
+            "InvalidResourceName",
+            format!("The name '{name}' is invalid: it has 1 to {longest} characters, none of '<>%&\\?/#:', and does not end in a space or period."),
+        )
+        .at("name"));
+    }
+    scope.provider(&format!("Microsoft.Authorization/{kind}"), name)
 }
 
 /// `2024-11-01`, `2022-05-01-preview`. Any well-formed one is served, newer than we know too (clients ship first).

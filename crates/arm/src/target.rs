@@ -86,18 +86,58 @@ pub(crate) fn resource_id(head: &Head) -> Result<ResourceId> {
     ResourceId::parse(&text)
 }
 
-/// The scope of an extension resource (role assignments, tags). The root is the caller's tenant.
+/// The scope of an extension resource (role assignments, locks, policies, tags). The root, and the root management group, is
+/// the caller's tenant.
 pub(crate) fn scope_id(head: &Head, caller: &Caller) -> Result<ResourceId> {
     let text = head.params.get("scope");
     if text.is_empty() {
         return Ok(own_tenant(caller));
     }
     let id = ResourceId::parse(&format!("/{text}"))?;
-    if id.tenant_id().is_some() {
+    if id.tenant_id().is_some() || id.subscription_id().is_some() {
         return Ok(id);
     }
-    if id.subscription_id().is_none() {
-        return Err(Error::not_implemented(format!("The scope '{id}'")));
+    let of_a_management_group = id.folded().starts_with("/providers/microsoft.management/managementgroups/");
+    match caller.tenant().filter(|_| of_a_management_group) {
+        Some(tenant) => crate::rulings::inner(id.as_str(), tenant),
+        None => Err(Error::not_implemented(format!("The scope '{id}'"))),
     }
-    Ok(id)
+}
+
+/// As [`scope`], of what the whole tenant keeps (its own roles): the rows are the tenant's.
+pub(crate) fn of_tenant(_: &Arm, head: &Head, caller: &Caller, near: &Neighbours) -> Result<Target> {
+    checked(head, caller, || {
+        let found = inside(scope_id(head, caller)?)?;
+        // whether another tenant's scope exists is not said
+        let owner = near.facts(|f| f.tenant_of(&found.scope));
+        if owner.is_none() || owner != caller.tenant() {
+            return Ok(found);
+        }
+        Ok(Target { resource: own_tenant(caller), ..found })
+    })
+}
+
+/// The management group that the path names: roles at it, rows of its tenant, since a tree is changed at two places at once.
+pub(crate) fn management_group(_: &Arm, head: &Head, caller: &Caller, _: &Neighbours) -> Result<Target> {
+    checked(head, caller, || {
+        let scope = management_group_id(head, caller)?;
+        Ok(Target { resource: own_tenant(caller), detail: crate::rulings::outer_scope(&scope), scope })
+    })
+}
+
+/// Error `InvalidManagementGroupName`-like: 1 to 90 letters, digits and `-_().`, no final period.
+pub(crate) fn management_group_id(head: &Head, caller: &Caller) -> Result<ResourceId> {
+    let name = head.params.get("mg");
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')');
+    if name.is_empty() || name.len() > 90 || name.ends_with('.') || !name.chars().all(legal) {
+        return Err(Error::invalid(
+            "BadRequest",
+            format!("The management group id '{name}' is invalid: it has 1 to 90 letters, digits and '-', '_', '(', ')', '.', and no final period."),
+        )
+        .at("groupId"));
+    }
+    match caller.tenant() {
+        Some(tenant) => crate::rulings::inner(&format!("/providers/Microsoft.Management/managementGroups/{name}"), tenant),
+        None => Ok(ResourceId::region()),
+    }
 }

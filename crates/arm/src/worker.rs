@@ -699,12 +699,17 @@ impl Work {
         }
     }
 
-    /// Roles at a deleted scope go with it: something made anew under its name must not inherit them.
+    /// Roles, and what else rules a deleted scope, go with it: something made anew under its name must not inherit them.
     async fn remove_assignments(&self, scope: &ResourceId) -> Result<()> {
         let here: Vec<String> = self.trust.facts(|f| {
             let tenant = f.tenant_of(scope);
             let all = tenant.map(|t| f.assignments(t)).unwrap_or_default();
-            all.into_iter().filter(|a| a.scope.is_within(scope)).map(|a| Fact::assignment_key(&a.id)).collect()
+            let mut keys: Vec<String> = all.into_iter().filter(|a| a.scope.is_within(scope)).map(|a| Fact::assignment_key(&a.id)).collect();
+            for family in crate::rulings::FAMILIES {
+                let found = f.scoped_at(family, scope).chain(f.scoped_below(family, scope));
+                keys.extend(found.map(|fact| Fact::scoped_key(family, &fact.id)));
+            }
+            keys
         });
         for run in here.chunks(ASSIGNMENTS_RUN) {
             let permit: Permit<Write> = self.book(&subscription_of(scope)?, "assignments").await?;

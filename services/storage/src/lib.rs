@@ -338,7 +338,10 @@ fn blob_target(_: &Storage, head: &Head, caller: &Caller, near: &Neighbours) -> 
     crate::wire::check_container_name(container)?;
     let scope = container_scope(&account, container)?;
     if blob.is_empty() {
-        return Ok(Target { resource: account, scope, detail: container.to_owned() });
+        // what is listed is said: in the record, and to the conditions of a role ("prefix")
+        let prefix = head.query.get("prefix").filter(|p| !p.is_empty() && head.query.get("comp") == Some("list"));
+        let detail = prefix.map_or_else(|| container.to_owned(), |p| format!("{container}?prefix={p}"));
+        return Ok(Target { resource: account, scope, detail });
     }
     crate::wire::check_blob_name(blob)?;
     Ok(Target { resource: account, scope, detail: format!("{container}/{blob}") })
