@@ -46,7 +46,7 @@ pub enum PrincipalKind {
 pub struct Limits {
     /// Full Azure actions, such as `Microsoft.Storage/…/blobs/read`.
     pub actions: Vec<String>,
-    /// The scope under which they hold: the account, a container, or a blob (see [`Limits::blob`]).
+    /// The scope under which they hold: the account, or a container.
     pub scope: ResourceId,
     /// For a signature on one blob: its name under `scope`, compared exactly with [`crate::Ask::detail`].
     pub detail: Option<String>,
