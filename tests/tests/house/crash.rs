@@ -2,10 +2,13 @@
 //! consistent, and the auditor is content.
 
 use crate::load::{bytes_of, killed_under_load};
-use crate::process::{Http, Region, account, bleu, blob};
+use crate::process::{Http, Region, account, bleu, blob, blob_request};
 use crate::soak;
 use bytes::Bytes;
+use http_body_util::BodyExt;
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 const PUTS: usize = 500;
 const WRITERS: usize = 16;
@@ -58,4 +61,33 @@ async fn five_hundred_acknowledged_puts_outlive_a_kill() {
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_in_the_middle_of_writes_lose_nothing() {
     killed_under_load(&[], if soak().is_some() { 40 } else { 2 }).await;
+}
+
+/// SIGTERM in the middle of an answer: nobody new is heard, all of the answer still comes, and the region ends well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_finishes_the_answers_under_way() {
+    const LENGTH: usize = 48 << 20; // more than sockets hold
+    let folder = tempfile::tempdir().unwrap();
+    let mut region = Region::start(folder.path());
+    let (base, subscription) = (region.url(), region.subscription());
+    let ca = folder.path().join("data/ca.pem");
+    let http = Http::new(&ca);
+    let key = account(&http, &base, folder.path(), &subscription).await;
+    let (status, body) = blob(&http, &base, "PUT", "photos/large", &key, vec![7; LENGTH].into(), "").await;
+    assert_eq!(status, 201, "{body:?}");
+    let (url, headers) = blob_request(&base, "GET", "photos/large", &key, 0, "");
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
+    let mut answer = http.open("GET", &url, &headers).await;
+    assert_eq!(answer.status(), 200);
+    let mut got = answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap().len();
+    assert!(Command::new("kill").args(["-TERM", &region.process.id().to_string()]).status().unwrap().success());
+    let document = format!("{base}/metadata/endpoints?api-version=2022-09-01");
+    let deaf = async { while Http::new(&ca).try_call("GET", &document, &[], "").await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), deaf).await.expect("it hears nobody new");
+    while let Some(frame) = answer.body_mut().frame().await {
+        got += frame.expect("the rest of it comes").into_data().unwrap().len();
+    }
+    assert_eq!(got, LENGTH);
+    drop((answer, http));
+    assert!(region.process.wait().unwrap().success(), "{}", region.said());
 }
