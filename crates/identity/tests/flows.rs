@@ -788,6 +788,26 @@ async fn a_device_is_allowed_from_a_browser() {
     }
 }
 
+/// What waits for a device's code is gone with the process: the program is told to start again, as for one that expired.
+#[tokio::test]
+async fn a_device_code_of_before_a_restart_has_expired() {
+    let first = setup(42);
+    let (kv, blobs) = (first.kv.clone(), first.blobs.clone());
+    let mut w = world_on(first).await;
+    let az = AZ_CLIENT.to_string();
+    let begun = w.post("https://localhost/adfs/oauth2/devicecode", &[("client_id", &az), ("scope", "openid")]).await.json();
+    w.kit.crash();
+    w.kit = Kit::start(setup(43).on(kv, blobs)).await;
+    let poll = async |client: &str, code: &str| {
+        let fields = [("grant_type", "device_code"), ("client_id", client), ("device_code", code)];
+        refusal(&w.post("https://localhost/adfs/oauth2/token/", &fields).await).1
+    };
+    let code = begun["device_code"].as_str().unwrap();
+    assert_eq!(poll(&az, code).await, "expired_token");
+    assert_eq!(poll(&az, &code[1..]).await, "invalid_grant");
+    assert_ne!(poll(&w.contoso.client.to_string(), code).await, "expired_token");
+}
+
 #[tokio::test]
 async fn a_registered_certificate_signs_in() {
     let w = world(11).await;

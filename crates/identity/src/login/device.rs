@@ -19,6 +19,7 @@ use std::sync::Arc;
 use wire::oauth::{FORM_BYTES_MAX, Form};
 
 const FLOW: &str = "identity.device.1";
+const CODE: &str = "identity.device_code.1";
 const LIFE_S: i64 = 15 * 60;
 const INTERVAL_S: i64 = 5;
 const PENDING_MAX: usize = 10_000;
@@ -33,8 +34,17 @@ const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
 #[derive(Default)]
 pub(super) struct Devices {
     by_device_code: HashMap<String, Pending>,
+    /// Codes that were turned into tokens, until they would have expired.
+    used: HashMap<String, Timestamp>,
     /// Wrong codes typed, by address: the minute and how many.
     guesses: HashMap<Option<IpAddr>, (i64, u32)>,
+}
+
+/// What a device code says of itself, sealed: it outlives the process that gave it, what waits for it does not.
+#[derive(Serialize, Deserialize)]
+struct Begun {
+    client: AppId,
+    secret: String,
 }
 
 struct Pending {
@@ -67,6 +77,7 @@ pub(super) struct Granted {
 impl Devices {
     fn add(&mut self, device_code: String, pending: Pending, now: Timestamp) -> Result<()> {
         self.by_device_code.retain(|_, p| p.expires >= now);
+        self.used.retain(|_, expires| *expires >= now);
         let of_peer = self.by_device_code.values().filter(|p| p.peer == pending.peer).count();
         if self.by_device_code.len() >= PENDING_MAX || of_peer >= PENDING_PER_PEER_MAX {
             return Err(Error::new(
@@ -106,7 +117,7 @@ impl Devices {
         let pending = pending
             .ok_or_else(|| invalid_grant("AADSTS70000: The provided value for the device code is not valid, or was already used."))?;
         if pending.expires < now {
-            return Err(Error::invalid("expired_token", "AADSTS70020: The device code has expired. Start again."));
+            return Err(expired());
         }
         let state = match &pending.state {
             State::Waiting => None,
@@ -129,13 +140,30 @@ impl Devices {
     }
 }
 
+fn expired() -> Error {
+    Error::invalid("expired_token", "AADSTS70020: The device code has expired. Start again.")
+}
+
 impl Login {
-    pub(super) fn poll_device(&self, device_code: &str, client: AppId, now: Timestamp) -> Result<Granted> {
-        self.devices().poll(device_code, client, now)
+    pub(super) fn poll_device(&self, near: &Neighbours, device_code: &str, client: AppId) -> Result<Granted> {
+        let mut devices = self.devices();
+        let polled = devices.poll(device_code, client, near.clock.now());
+        let is_known = devices.by_device_code.contains_key(device_code) || devices.used.contains_key(device_code);
+        drop(devices);
+        // ours, and nothing waits for it any more: it expired long ago, or the region was started again (RFC 8628 section 3.5)
+        match polled.is_err() && !is_known && open::<Begun>(near, CODE, device_code).is_some_and(|begun| begun.client == client) {
+            true => Err(expired()),
+            false => polled,
+        }
     }
     /// A device code works once: true for whoever took it.
     pub(super) fn take_device(&self, device_code: &str) -> bool {
-        self.devices().by_device_code.remove(device_code).is_some()
+        let mut devices = self.devices();
+        let Some(taken) = devices.by_device_code.remove(device_code) else { return false };
+        if devices.used.len() < PENDING_MAX {
+            devices.used.insert(device_code.to_owned(), taken.expires);
+        }
+        true
     }
     fn devices(&self) -> std::sync::MutexGuard<'_, Devices> {
         self.devices.lock().unwrap_or_else(|e| e.into_inner())
@@ -153,7 +181,8 @@ pub(super) async fn begin(login: Arc<Login>, call: Call, public: Public, near: N
         return Err(crate::dialect::invalid_client("AADSTS7000218: The client must be a public client to use a device code."));
     }
     let wish = login.wish(&head, &form)?;
-    let device_code = crypto::random_secret_text(&*near.chance, 32);
+    let begun = Begun { client: client.app, secret: crypto::random_secret_text(&*near.chance, 32) };
+    let device_code = seal(&near, CODE, &begun);
     let user_code = user_code(&*near.chance);
     let page = format!("{}/devicelogin", base_of(&head));
     let now = near.clock.now();

@@ -177,7 +177,7 @@ impl Request<'_> {
         // older libraries send `code`
         let code = self.form.get("device_code").or(self.form.get("code"));
         let code = code.map_or_else(|| self.form.need("device_code"), Ok)?;
-        let granted = self.login.poll_device(code, app, self.near.clock.now())?;
+        let granted = self.login.poll_device(self.near, code, app)?;
         let device::Granted { tenant, user, at, wish } = granted;
         let user = living_user(self.near, tenant, user, at)?;
         attempt.is(&user, app);
