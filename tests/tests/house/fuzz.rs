@@ -50,6 +50,8 @@ const TARGETS: &[Target] = targets! {
     "policy" policy::fuzz::fuzz_policy;
     "policy_expression" policy::fuzz::fuzz_expression;
     "role_condition" policy::fuzz::fuzz_condition;
+    "template" template::fuzz::fuzz_template;
+    "template_expression" template::fuzz::fuzz_expression;
     "graph_body" identity::fuzz::fuzz_graph_body;
     "shared_key" storage::fuzz::fuzz_shared_key;
     "sas" storage::fuzz::fuzz_sas;

@@ -5,6 +5,7 @@ mod client;
 #[path = "../../../crates/store/tests/suite/cluster.rs"]
 mod cluster;
 mod crash;
+mod deployments;
 mod edited;
 mod faults;
 mod floods;
