@@ -36,6 +36,7 @@ mod outbox;
 mod outcome;
 mod permit;
 mod rules;
+mod second_factor;
 mod sequencer;
 mod start;
 mod sweep;
@@ -53,6 +54,7 @@ pub use made::Made;
 pub use outcome::{Ended, Outcome, Receipt};
 pub use permit::{CommitFailed, Permit};
 pub use rules::{PARTS, Part, Reach, Rules, Verdict};
+pub use second_factor::{Factor, RECOVERY_CODES, SecondFactor};
 pub use start::{Config, Running};
 pub use store::Version;
 pub use witnesses::Witness;
@@ -109,6 +111,10 @@ pub(crate) struct Inner {
     swept: std::sync::atomic::AtomicBool,
     /// What the sweep could not close.
     left_open: Mutex<Vec<LeftOpen>>,
+    /// Acts that are not in the record yet, nor gathered for it.
+    under_way: std::sync::atomic::AtomicUsize,
+    /// No further act begins.
+    stopping: std::sync::atomic::AtomicBool,
 }
 
 /// Prepared account keys, emptied whenever a credential changes.
@@ -147,9 +153,10 @@ impl Trust {
     /// Rules, residency, tenancy; for weight *before* also the opening entry, durable; only then the permit.
     /// Errors: what the rules say (403, 404…), recorded before this returns; internal ones.
     pub async fn permit<A: Access>(&self, ask: Ask) -> Result<Permit<A>> {
+        let under_way = permit::UnderWay::begin(self)?;
         let verdict = self.facts(|facts| rules::judge_first(&ask, facts, &self.0.parts).unwrap_or_else(|| self.0.rules.judge(&ask, facts)));
         match verdict {
-            Verdict::Allow { because } => Permit::open(self, ask, because).await,
+            Verdict::Allow { because } => Permit::open(self, ask, because, under_way).await,
             Verdict::Refuse(error) => {
                 self.refused(&ask, &error).await?;
                 Err(error)
@@ -215,7 +222,7 @@ impl Trust {
         indexed
             .wait_for(|number| *number >= id.number)
             .await
-            .map_err(|_| Error::new(Kind::Unavailable, "ShuttingDown", "The region is stopping. Try again."))?;
+            .map_err(|_| shutting_down())?;
         Ok(())
     }
 
@@ -315,6 +322,10 @@ impl Inner {
         }
         keys
     }
+}
+
+fn shutting_down() -> Error {
+    Error::new(Kind::Unavailable, "ShuttingDown", "The region is stopping. Try again.")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -17,6 +17,7 @@ use record::{Phase, Placed};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use store::{Check, Commit, CommitError, Op};
 
 /// A dropped content's chunks live on for so long, so that no reader is left in the middle.
@@ -37,6 +38,29 @@ pub struct Permit<A: Access> {
     pub(crate) trust: Trust,
     open: bool,
     access: PhantomData<A>,
+    /// Until the act is in the record.
+    _under_way: UnderWay,
+}
+
+/// An act that began: counted until it is in the record, or gathered for it.
+pub(crate) struct UnderWay(Trust);
+
+impl UnderWay {
+    /// Error `ShuttingDown` (kind Unavailable): the region stops.
+    pub(crate) fn begin(trust: &Trust) -> Result<UnderWay> {
+        let under_way = UnderWay(trust.clone());
+        trust.inner().under_way.fetch_add(1, Ordering::SeqCst);
+        match trust.inner().stopping.load(Ordering::SeqCst) {
+            true => Err(crate::shutting_down()),
+            false => Ok(under_way),
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.inner().under_way.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Why a commit did not happen. `?` makes an [`Error`] of it.
@@ -68,7 +92,7 @@ impl<A: Access> Permit<A> {
     }
 
     /// After the rules said yes. For weight *before* the opening entry is durable when this returns.
-    pub(crate) async fn open(trust: &Trust, ask: Ask, because: String) -> Result<Permit<A>> {
+    pub(crate) async fn open(trust: &Trust, ask: Ask, because: String, under_way: UnderWay) -> Result<Permit<A>> {
         let found = trust.facts(|f| f.space_for(&ask.target).map(|s| (s.clone(), f.tenant_of(&ask.target))));
         let (space, owner) = found.ok_or_else(|| Error::internal("the region has no space of its own"))?;
         let key = trust.inner().keys.space(&space)?;
@@ -84,10 +108,11 @@ impl<A: Access> Permit<A> {
             Weight::With | Weight::Batched => None,
         };
         let indexed = ask.weight == Weight::Indexed;
-        let permit = Permit { opened, ask, because, owner, space, key, address, trust: trust.clone(), open: true, access: PhantomData };
+        let (trust, access) = (trust.clone(), PhantomData);
+        let permit = Permit { opened, ask, because, owner, space, key, address, trust, open: true, access, _under_way: under_way };
         // only now, so that whoever does not wait to the end leaves a permit that closes the act
         if let (true, Some(id)) = (indexed, opened) {
-            trust.wait_indexed(id).await?;
+            permit.trust.wait_indexed(id).await?;
         }
         Ok(permit)
     }
@@ -221,6 +246,9 @@ impl Permit<Write> {
     }
 
     fn plan(&self, batch: &Batch, outcome: &Outcome) -> Result<Plan> {
+        if batch.changes_power() && self.ask.weight != Weight::Indexed {
+            return Err(Error::internal(format!("'{}' grants or erases, and is not in the log before it does", self.ask.verb)));
+        }
         let inner = self.trust.inner();
         let chance = &*inner.chance;
         let mut plan = Plan::default();
@@ -251,7 +279,7 @@ impl Permit<Write> {
         if let Some((tenant, _)) = &plan.tenant {
             plan.commit.ops.push(self.tenant_created(*tenant, &owner_keys)?);
         }
-        plan.commit.ops.push(self.entry(outcome, owner, &owner_keys, places)?);
+        self.entries(outcome, owner, &owner_keys, places, &mut plan)?;
         Ok(plan)
     }
 
@@ -387,28 +415,32 @@ impl Permit<Write> {
         inner.scribe.entry(note, keys, &*inner.chance)
     }
 
-    fn entry(&self, outcome: &Outcome, owner: Option<TenantId>, keys: &OwnerKeys, places: Vec<Placed>) -> Result<Op> {
+    /// The entry of the commit. An opening that the operator owns is closed by an entry that the operator owns: of an act
+    /// that makes an owner, the new owner's record has a whole entry too.
+    fn entries(
+        &self,
+        outcome: &Outcome,
+        owner: Option<TenantId>,
+        keys: &OwnerKeys,
+        places: Vec<Placed>,
+        plan: &mut Plan,
+    ) -> Result<()> {
         let inner = self.trust.inner();
         let mut event = journal::event(&self.ask, owner, &self.because);
         journal::ended(&mut event, outcome);
         event.places = places;
         event.key = Some(format!("space/{}", self.space.id));
-        let (weight, phase) = match self.opened {
-            Some(_) => (record::Weight::Before, Phase::Close),
-            None => (record::Weight::With, Phase::Whole),
-        };
-        // an opening that the operator owns is closed by an entry that the operator owns
-        let (event, keys) = if self.opened.is_some() && self.owner != owner {
-            event.owner = journal::owner_of(self.owner);
-            (event, inner.keys.owner(self.owner)?)
-        } else {
-            return inner.scribe.entry(
-                Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() },
-                keys,
-                &*inner.chance,
-            );
-        };
-        inner.scribe.entry(Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() }, &keys, &*inner.chance)
+        let weight = if self.opened.is_some() { record::Weight::Before } else { record::Weight::With };
+        let mut opens = self.opened;
+        if opens.is_some() && self.owner != owner {
+            let event = record::Event { owner: journal::owner_of(self.owner), ..event.clone() };
+            let note = Note { event: &event, weight, phase: Phase::Close, opens: opens.take(), at: inner.clock.now() };
+            plan.commit.ops.push(inner.scribe.entry(note, &*inner.keys.owner(self.owner)?, &*inner.chance)?);
+        }
+        let phase = if opens.is_some() { Phase::Close } else { Phase::Whole };
+        let note = Note { event: &event, weight, phase, opens, at: inner.clock.now() };
+        plan.commit.ops.push(inner.scribe.entry(note, keys, &*inner.chance)?);
+        Ok(())
     }
 }
 

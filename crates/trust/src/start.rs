@@ -56,11 +56,13 @@ pub struct Running {
 }
 
 impl Running {
-    /// Writes what waits, moves it into the log, says "stopped in good order".
+    /// Writes what waits, moves it into the log, says "stopped in good order". Acts that go on all the same, such as a
+    /// download that was cut off, will not be in the record: then the next start says so, as after a crash.
     pub async fn stop(mut self) -> Result<()> {
         self.tasks.shutdown().await;
+        let is_whole = self.trust.let_nothing_begin();
         self.trust.move_on().await?;
-        self.trust.mark_clean().await?;
+        self.trust.mark_stopped(is_whole).await?;
         self.trust.turn().await?;
         self.trust.inner().kv.close().await
     }
@@ -137,6 +139,8 @@ impl Trust {
             started: AtomicU64::new(0),
             swept: AtomicBool::new(false),
             left_open: Mutex::default(),
+            under_way: Default::default(),
+            stopping: AtomicBool::new(false),
             location,
         };
         let trust = Trust(Arc::new(inner));
@@ -290,8 +294,19 @@ impl Trust {
         Ok(())
     }
 
-    async fn mark_clean(&self) -> Result<()> {
+    /// No act begins from here on. True where none is under way.
+    fn let_nothing_begin(&self) -> bool {
+        let inner = self.inner();
+        // `UnderWay::begin` counts first and looks then
+        inner.stopping.store(true, Ordering::SeqCst);
+        inner.under_way.load(Ordering::SeqCst) == 0
+    }
+
+    async fn mark_stopped(&self, is_whole: bool) -> Result<()> {
         self.append(&own(&catalogue::PROCESS_STOPPED, &[]), record::Weight::System, Phase::Whole, None).await?;
+        if !is_whole {
+            return Ok(());
+        }
         let inner = self.inner();
         inner
             .kv

@@ -167,3 +167,30 @@ async fn a_read_that_ends_while_the_record_is_full_is_not_lost() {
     }
     world.kit.stop().await;
 }
+
+/// A read that goes on while its region stops can't be in the record any more: the next start says that some may be missing.
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_read_is_told_by_the_next_start() {
+    for cut_off in [false, true] {
+        let (kv, blobs) = (store::open_memory().unwrap(), Arc::new(MemoryBlobs::new(SiteName::new("paris-1").unwrap())));
+        let kit = Kit::start(Setup::new(206).on(kv.clone(), blobs.clone())).await;
+        let near = kit.region("test");
+        let region = ResourceId::region();
+        let read = || near.permit::<Read>("Read", &["bleu.test/read"], false, &region, Weight::Batched, "");
+        let permit = read().await.unwrap();
+        let open = if cut_off {
+            Some(permit)
+        } else {
+            permit.close(Outcome::done(200)).await.unwrap();
+            None
+        };
+        kit.stop().await;
+        assert_eq!(read().await.unwrap_err().code, "ShuttingDown");
+        drop(open);
+        let kit = Kit::start(Setup::new(207).on(kv.rival(), blobs)).await;
+        kit.trust.turn().await.unwrap();
+        let entries = kit.trust.entries_from(record::Owner::Region, 0).await.unwrap();
+        let told = entries.iter().filter_map(|(_, _, event)| event.as_ref()).any(|event| event.verb == record::catalogue::BATCH_LOST.name);
+        assert_eq!(told, cut_off);
+    }
+}
