@@ -246,9 +246,6 @@ impl Permit<Write> {
     }
 
     fn plan(&self, batch: &Batch, outcome: &Outcome) -> Result<Plan> {
-        if batch.changes_power() && self.ask.weight != Weight::Indexed {
-            return Err(Error::internal(format!("'{}' grants or erases, and is not in the log before it does", self.ask.verb)));
-        }
         let inner = self.trust.inner();
         let chance = &*inner.chance;
         let mut plan = Plan::default();
@@ -279,7 +276,7 @@ impl Permit<Write> {
         if let Some((tenant, _)) = &plan.tenant {
             plan.commit.ops.push(self.tenant_created(*tenant, &owner_keys)?);
         }
-        self.entries(outcome, owner, &owner_keys, places, &mut plan)?;
+        plan.commit.ops.push(self.entry(outcome, owner, &owner_keys, places)?);
         Ok(plan)
     }
 
@@ -415,32 +412,28 @@ impl Permit<Write> {
         inner.scribe.entry(note, keys, &*inner.chance)
     }
 
-    /// The entry of the commit. An opening that the operator owns is closed by an entry that the operator owns: of an act
-    /// that makes an owner, the new owner's record has a whole entry too.
-    fn entries(
-        &self,
-        outcome: &Outcome,
-        owner: Option<TenantId>,
-        keys: &OwnerKeys,
-        places: Vec<Placed>,
-        plan: &mut Plan,
-    ) -> Result<()> {
+    fn entry(&self, outcome: &Outcome, owner: Option<TenantId>, keys: &OwnerKeys, places: Vec<Placed>) -> Result<Op> {
         let inner = self.trust.inner();
         let mut event = journal::event(&self.ask, owner, &self.because);
         journal::ended(&mut event, outcome);
         event.places = places;
         event.key = Some(format!("space/{}", self.space.id));
-        let weight = if self.opened.is_some() { record::Weight::Before } else { record::Weight::With };
-        let mut opens = self.opened;
-        if opens.is_some() && self.owner != owner {
-            let event = record::Event { owner: journal::owner_of(self.owner), ..event.clone() };
-            let note = Note { event: &event, weight, phase: Phase::Close, opens: opens.take(), at: inner.clock.now() };
-            plan.commit.ops.push(inner.scribe.entry(note, &*inner.keys.owner(self.owner)?, &*inner.chance)?);
-        }
-        let phase = if opens.is_some() { Phase::Close } else { Phase::Whole };
-        let note = Note { event: &event, weight, phase, opens, at: inner.clock.now() };
-        plan.commit.ops.push(inner.scribe.entry(note, keys, &*inner.chance)?);
-        Ok(())
+        let (weight, phase) = match self.opened {
+            Some(_) => (record::Weight::Before, Phase::Close),
+            None => (record::Weight::With, Phase::Whole),
+        };
+        // an opening that the operator owns is closed by an entry that the operator owns
+        let (event, keys) = if self.opened.is_some() && self.owner != owner {
+            event.owner = journal::owner_of(self.owner);
+            (event, inner.keys.owner(self.owner)?)
+        } else {
+            return inner.scribe.entry(
+                Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() },
+                keys,
+                &*inner.chance,
+            );
+        };
+        inner.scribe.entry(Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() }, &keys, &*inner.chance)
     }
 }
 
