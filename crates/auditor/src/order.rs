@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Clocks of hosts differ and are set right; an hour back is more than that.
 const BACK_MS_MAX: i64 = 3_600_000;
+/// Acts side by side are dated before they are numbered; a minute back is a clock that was set back, which is said.
+const BACK_MS_SAID: i64 = 60_000;
 
 /// How many unfinished acts are listed by name.
 const LISTED_MAX: usize = 100;
@@ -24,6 +26,8 @@ pub(crate) struct Order {
     codes: BTreeMap<Digest, (u64, u64, EntryId)>,
     announced: BTreeSet<Digest>,
     residency: Option<String>,
+    /// Entries dated more than a minute before an earlier one.
+    set_back: u64,
     first_at: Option<Timestamp>,
     last_at: Option<Timestamp>,
 }
@@ -51,6 +55,7 @@ impl Order {
         if draft.at.0 < latest.0 - BACK_MS_MAX {
             findings.entry(index, Some(id), Fault::TimeBack, &format!("{latest} → {}", draft.at));
         }
+        self.set_back += u64::from(draft.at.0 < latest.0 - BACK_MS_SAID);
         (*last, *latest) = (id.number, draft.at.max(*latest));
         self.first_at = Some(self.first_at.map_or(draft.at, |first| first.min(draft.at)));
         self.last_at = Some(self.last_at.map_or(draft.at, |last| last.max(draft.at)));
@@ -97,5 +102,6 @@ impl Order {
         summary.codes = self.codes.iter().map(|(code, (entries, ..))| CodeUse { sha256: *code, entries: *entries }).collect();
         summary.outboxes = self.outboxes.iter().map(|(shard, (last, _))| (shard.0, *last)).collect();
         (summary.first_at, summary.last_at) = (self.first_at, self.last_at);
+        summary.set_back_count = self.set_back;
     }
 }

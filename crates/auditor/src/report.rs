@@ -12,6 +12,8 @@ use std::fmt::Display;
 /// Findings that are listed; the rest is counted.
 const LISTED_MAX: usize = 200;
 const ACTS_MAX: usize = 20_000;
+/// An entry may be dated so much later than its bundle before it is said.
+const AFTER_MS_MAX: i64 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -221,6 +223,8 @@ pub struct Summary {
     pub root: Option<Digest>,
     pub first_at: Option<Timestamp>,
     pub last_at: Option<Timestamp>,
+    /// Entries dated more than a minute before an earlier one: the region's clock was set back.
+    pub set_back_count: u64,
     /// Last number of each outbox, by shard.
     pub outboxes: BTreeMap<u16, u64>,
     pub of_owner: u64,
@@ -346,6 +350,25 @@ impl Summary {
         ));
         if let (Some(first), Some(last)) = (self.first_at, self.last_at) {
             line(format!("  {first} → {last}"));
+            if last.0 > created.0 + AFTER_MS_MAX {
+                line(format!(
+                    "  {}",
+                    say(
+                        "the last entry is dated after the export: a clock was wrong, or set back before the export",
+                        "la dernière entrée est datée d’après l’export : une horloge était fausse, ou fut reculée avant l’export"
+                    )
+                ));
+            }
+        }
+        if self.set_back_count > 0 {
+            line(format!(
+                "  {} {}",
+                self.set_back_count,
+                say(
+                    "entries are dated more than a minute before an earlier one: the region's clock was set back",
+                    "entrées sont datées de plus d’une minute avant une précédente : l’horloge de la région fut reculée"
+                )
+            ));
         }
         line(format!(
             "  {}: {of_owner}, {}: {of_region}, {}: {of_others}",

@@ -309,6 +309,20 @@ fn time_that_runs_back() {
     forged(|s| s.rows[8].entry.draft.at = Timestamp(START.0 + 7_200_000), Fault::TimeBack, "entry 10 (0-8)");
 }
 
+/// Less than an hour back is no fault, and is said; so is what is dated after the export.
+#[test]
+fn a_clock_that_was_set_back_is_said() {
+    let told = |at: i64| {
+        let mut scene = Scene::new(4);
+        scene.rows[8].entry.draft.at = Timestamp(START.0 + at);
+        let report = check(&scene.seal());
+        assert_eq!(report.verdict, Verdict::True, "{}", report.text("en"));
+        (report.summary.set_back_count > 0, report.text("en").contains("dated after the export"))
+    };
+    assert_eq!(told(30_000), (false, false));
+    assert_eq!(told(600_000), (true, true));
+}
+
 #[test]
 fn checkpoints_of_other_logs_times_and_keys() {
     forged(|s| s.cosigners = vec![1], Fault::TooFewWitnesses, "checkpoint");
