@@ -242,7 +242,15 @@ impl Service for Arm {
                 &[],
                 &["Microsoft.Resources/subscriptions/operationresults/read"],
                 operations::results,
-            )
+            );
+        for (path, name, stem) in unbuilt::IN_SUBSCRIPTION {
+            let (read, write, remove) = (leak(format!("{stem}/read")), leak(format!("{stem}/write")), leak(format!("{stem}/delete")));
+            table = table
+                .read(name, get.clone(), path, &[], &[read], unbuilt::read)
+                .write(name, put.clone(), path, &[], &[write], unbuilt::write)
+                .write(name, delete.clone(), path, &[], &[remove], unbuilt::write);
+        }
+        table = table
             .target_is(target::group)
             .read("Get Resource Group", get.clone(), GROUP, &[], &[group_action("read")], groups::get)
             .read("Check Resource Group", head.clone(), GROUP, &[], &[group_action("read")], groups::exists)
@@ -389,7 +397,7 @@ impl Service for Arm {
             && let Ok(value) = HeaderValue::from_str(&format!(
                 "Bearer authorization_uri=\"{}\", error=\"invalid_token\", error_description=\"{}\"",
                 metadata::login_url(head),
-                error.code
+                quotable(&error.message)
             ))
         {
             headers.insert(http::header::WWW_AUTHENTICATE, value);
@@ -404,6 +412,11 @@ impl Service for Arm {
         }
         headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }
+}
+
+/// For a quoted string of a header (RFC 9110 section 5.6.4).
+fn quotable(message: &str) -> String {
+    message.chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).map(|c| if matches!(c, '"' | '\\') { '\'' } else { c }).collect()
 }
 
 /// `a/b` below a base: `{base}/a/{name1}/b/{name2}`.

@@ -69,6 +69,7 @@ pub const EXCEPTIONS: &[(&str, At, Needs)] = &[
     ("Microsoft.Authorization/policyDefinitions/read", At::Tenant, Needs::Membership),
     ("Microsoft.Authorization/policySetDefinitions/read", At::Tenant, Needs::Membership),
     ("Microsoft.Authorization/elevateAccess/Action", At::Tenant, Needs::GlobalAdministrator),
+    ("Microsoft.Authorization/roleAssignments/read", At::Tenant, Needs::GlobalAdministrator), // who may take over sees from whom
     ("Microsoft.Resources/subscriptions/read", At::Subscription, Needs::AnyAssignment),
     ("Microsoft.Resources/subscriptions/locations/read", At::Subscription, Needs::AnyAssignment),
     ("Microsoft.Resources/subscriptions/providers/read", At::Subscription, Needs::AnyAssignment),

@@ -192,6 +192,45 @@ async fn a_tenant_makes_its_own_roles() {
     w.audit().await;
 }
 
+/// What a client joins to show names of roles (`az role assignment list --all`) has the same ids in both lists, and who may
+/// take the tenant over sees who holds it.
+#[tokio::test]
+async fn every_listed_assignment_has_its_definition_beside_it() {
+    let w = world(109).await;
+    for elevated in [false, true] {
+        if elevated {
+            w.ok("POST", "/providers/Microsoft.Authorization/elevateAccess", Value::Null).await;
+        }
+        for scope in [String::new(), w.sub()] {
+            let list = async |kind: &str| w.ok("GET", w.auth(&scope, kind, "").trim_end_matches('/'), Value::Null).await["value"].clone();
+            let (definitions, assignments) = (list("roleDefinitions").await, list("roleAssignments").await);
+            let known: Vec<&Value> = definitions.as_array().unwrap().iter().map(|d| &d["id"]).collect();
+            let at_the_root = |a: &Value| a["properties"]["scope"] == "/";
+            let shown = assignments.as_array().unwrap().iter().filter(|a| !scope.is_empty() || at_the_root(a));
+            for assignment in shown.clone() {
+                assert!(known.contains(&&assignment["properties"]["roleDefinitionId"]), "{scope}: {assignment}");
+            }
+            assert_eq!(shown.filter(|a| at_the_root(a)).count(), usize::from(scope.is_empty()) + usize::from(elevated), "{scope}");
+        }
+    }
+    w.audit().await;
+}
+
+#[tokio::test]
+async fn calls_that_are_not_built_say_so_and_a_missing_token_is_told() {
+    let w = world(110).await;
+    for path in ["tagNames", "tagNames/cost", "providers/Microsoft.Storage/locations/francecentral/usages"] {
+        let answer = w.admin("GET", &format!("{}/{path}", w.sub()), Value::Null).await;
+        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (501, Some("NotImplemented")), "{path}");
+        assert!(!answer.text().contains("This call"), "{}", answer.text());
+    }
+    let answer = w.kit.call("GET", &format!("https://management.bleu.localhost{}?api-version=2024-11-01", w.sub()), &[], "").await;
+    let told = answer.header("www-authenticate");
+    let (_, description) = told.split_once("error_description=\"").unwrap();
+    assert!(answer.status == 401 && description.contains(' ') && description.matches('"').count() == 1, "{told}");
+    w.audit().await;
+}
+
 #[tokio::test]
 async fn a_condition_narrows_what_a_role_opens() {
     let w = world(102).await;

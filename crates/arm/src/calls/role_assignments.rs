@@ -328,5 +328,15 @@ fn listed(facts: &Facts, permit: &Permit<Read>, scope: &ResourceId, filter: Opti
     let all = facts.assignments(tenant).into_iter();
     // inside a tenant is everything it has, inside a management group what is under it
     let inside = |a: &Assignment| a.scope.is_within(scope) || scope.tenant_id().is_some() && facts.scopes_of(&a.scope).contains(scope);
-    all.filter(|a| (above(a) || inside(a)) && fits(a)).map(|a| shown(facts, a)).collect()
+    // roles of the directory are no roles of its resources: they are shown where their definitions are
+    let known = |a: &Assignment| scope.tenant_id().is_some() || crate::builtin::role(&a.role).is_none_or(|role| !role.directory);
+    let show = |a: &Assignment| {
+        let mut shown = shown(facts, a);
+        // the definition's id as the list of definitions at this scope has it: clients join the two lists by it
+        if a.scope.subscription_id().is_none() && scope.subscription_id().is_some() {
+            shown["properties"]["roleDefinitionId"] = definition_id(&a.role, scope).into();
+        }
+        shown
+    };
+    all.filter(|a| (above(a) || inside(a)) && known(a) && fits(a)).map(show).collect()
 }

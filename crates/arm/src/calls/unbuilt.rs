@@ -19,8 +19,25 @@ pub(crate) const BELOW_ANY_SCOPE: &[(&str, &str, &str)] = &[
 /// Calls without a scope.
 pub(crate) const ROOTS: &[(&str, &str, &str)] = &[("/batch", "Batch", "Microsoft.Resources/batch")];
 
+/// Calls below a subscription, found by their last fixed word.
+pub(crate) const IN_SUBSCRIPTION: &[(&str, &str, &str)] = &[
+    ("/subscriptions/{s}/tagNames", "The list of tag names", "Microsoft.Resources/subscriptions/tagNames"),
+    ("/subscriptions/{s}/tagNames/{rest+}", "The list of tag names", "Microsoft.Resources/subscriptions/tagNames"),
+    (
+        "/subscriptions/{s}/providers/{ns}/locations/{l}/usages",
+        "The list of usages and quotas",
+        "Microsoft.Resources/subscriptions/locations/usages",
+    ),
+];
+
 fn why(call: &Call) -> Error {
     let path = &call.head.raw_path;
+    let words = || path.split('/').map(str::to_ascii_lowercase);
+    let last_fixed = |pattern: &str| pattern.split('/').rfind(|word| !word.starts_with('{')).map(str::to_ascii_lowercase);
+    let below = IN_SUBSCRIPTION.iter().find(|(pattern, ..)| last_fixed(pattern).is_some_and(|word| words().skip(3).any(|w| w == word)));
+    if let Some((_, name, _)) = below.filter(|_| words().nth(1).is_some_and(|w| w == "subscriptions")) {
+        return Error::not_implemented(name);
+    }
     let all = BELOW_ANY_SCOPE.iter().chain(ROOTS);
     let name = all.clone().find(|(pattern, ..)| {
         let literal = pattern.split('{').nth(if pattern.starts_with("/{scope*}") { 1 } else { 0 }).unwrap_or(pattern);
