@@ -38,7 +38,7 @@ pub(crate) struct Eval<'a> {
     /// Texts that come out are escaped, since they are read as expressions once more.
     pub escape: bool,
     pub loops: Vec<Loop>,
-    meter: Meter,
+    pub meter: &'a Meter,
     depth: usize,
     lambda: Vec<(String, Value)>,
     /// The arguments of the user-defined function under way.
@@ -53,7 +53,7 @@ pub(crate) fn find<'v>(map: &'v Map<String, Value>, name: &str) -> Option<&'v Va
 }
 
 impl<'a> Eval<'a> {
-    pub(crate) fn new(context: &'a Context, host: &'a dyn Host, place: Place) -> Eval<'a> {
+    pub(crate) fn new(context: &'a Context, host: &'a dyn Host, place: Place, meter: &'a Meter) -> Eval<'a> {
         Eval {
             context,
             host,
@@ -63,16 +63,12 @@ impl<'a> Eval<'a> {
             waited: false,
             escape: false,
             loops: Vec::new(),
-            meter: Meter::default(),
+            meter,
             depth: 0,
             lambda: Vec::new(),
             arguments: None,
             memo: HashMap::new(),
         }
-    }
-
-    pub(crate) fn meter(&mut self) -> &mut Meter {
-        &mut self.meter
     }
 
     /// A value with everything in it evaluated. Objects with a `copy` of properties get those.
@@ -86,7 +82,7 @@ impl<'a> Eval<'a> {
     }
 
     fn deeper<T>(&mut self, work: impl FnOnce(&mut Self) -> Got<T>) -> Got<T> {
-        self.meter.step()?;
+        self.meter.steps(1)?;
         self.depth += 1;
         let result = if self.depth > DEPTH_MAX { wrong("The template is nested too deeply") } else { work(self) };
         self.depth -= 1;
@@ -99,14 +95,16 @@ impl<'a> Eval<'a> {
                 Ok(Value::String(if literal.starts_with('[') { text.to_owned() } else { literal.to_owned() }))
             }
             Written::Literal(literal) => Ok(Value::String(literal.to_owned())),
-            Written::Expression(inside) => match parse(inside).and_then(|e| self.expression(&e)) {
-                Err(Trouble::Waits) if self.keep_raw => {
-                    self.waited = true;
-                    Ok(Value::String(text.to_owned()))
+            Written::Expression(inside) => {
+                match self.meter.bytes(text.len()).and_then(|()| parse(inside)).and_then(|e| self.expression(&e)) {
+                    Err(Trouble::Waits) if self.keep_raw => {
+                        self.waited = true;
+                        Ok(Value::String(text.to_owned()))
+                    }
+                    Ok(value) if self.escape => Ok(escaped(value)),
+                    other => other,
                 }
-                Ok(value) if self.escape => Ok(escaped(value)),
-                other => other,
-            },
+            }
         }
     }
 
@@ -216,7 +214,7 @@ impl<'a> Eval<'a> {
             Run::Special(run) => run(self, name, arguments)?,
             Run::Pure(run) => {
                 let values = self.all(arguments)?;
-                run(&mut functions::Arguments { function: name, values, meter: &mut self.meter })?
+                run(&mut functions::Arguments { function: name, values, meter: self.meter })?
             }
         };
         self.meter.value(&value)?;

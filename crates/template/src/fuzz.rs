@@ -25,7 +25,7 @@ pub fn fuzz_template(bytes: &[u8]) {
     let Ok(document) = lenient::parse(bytes) else { return };
     let none = Map::new();
     let scope = "/subscriptions/6c5b3f1e-0f52-4f6b-9a55-3f1f6c3a1b11/resourceGroups/g";
-    let request = Request { scope, template: &document.value, places: document.places.clone(), parameters: &none };
+    let request = Request { scope, template: &document.value, places: document.places.clone(), parameters: &none, hide_secrets: false };
     let Ok(plan) = plan(&request, &Anything) else { return };
     for at in 0..plan.resources.len() {
         if let Ok(Evaluated::Waits(questions)) = plan.body(at, &Anything) {

@@ -10,8 +10,9 @@ use std::collections::HashMap;
 /// Azure takes templates of 4 MB, and requests of little more.
 pub const BYTES_MAX: usize = 8 << 20;
 pub const DEPTH_MAX: usize = 100;
-/// Places of values that lie deeper are not kept.
+/// Places beyond so many, and of values that lie deeper, are not kept.
 const PLACES_DEPTH_MAX: usize = 12;
+const PLACES_MAX: usize = 20_000;
 
 /// Line and column, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +141,7 @@ impl Reader<'_> {
         if depth > DEPTH_MAX {
             return Err(self.wrong("The reader's maximum depth has been exceeded"));
         }
-        if depth <= PLACES_DEPTH_MAX {
+        if depth <= PLACES_DEPTH_MAX && self.places.len() < PLACES_MAX {
             self.places.insert(self.pointer.clone(), Place { line: self.line, column: self.column() });
         }
         match self.peek() {

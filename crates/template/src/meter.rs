@@ -1,35 +1,35 @@
-//! Bounds on what one evaluation may cost: a short template can ask for very much.
+//! Bounds on what one plan, one body or the outputs may cost all together: a short template can ask for very much.
 
 use crate::words::Trouble;
 use serde_json::Value;
+use std::cell::Cell;
 
-const STEPS_MAX: u64 = 2_000_000;
-const BYTES_MAX: u64 = 64 << 20;
+const STEPS_MAX: u64 = 4_000_000;
+const BYTES_MAX: u64 = 256 << 20;
 /// Of a value, and of evaluations inside evaluations.
 pub(crate) const DEPTH_MAX: usize = 100;
 
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
-    steps: u64,
-    bytes: u64,
+    steps: Cell<u64>,
+    bytes: Cell<u64>,
 }
 
 impl Meter {
-    pub(crate) fn step(&mut self) -> Result<(), Trouble> {
-        self.steps += 1;
-        if self.steps > STEPS_MAX { Err(too_much()) } else { Ok(()) }
+    /// Counts things that are about to be done.
+    pub(crate) fn steps(&self, count: usize) -> Result<(), Trouble> {
+        count_to(&self.steps, count, STEPS_MAX)
     }
     /// Counts bytes that are about to be made.
-    pub(crate) fn bytes(&mut self, count: usize) -> Result<(), Trouble> {
-        self.bytes = self.bytes.saturating_add(count as u64);
-        if self.bytes > BYTES_MAX { Err(too_much()) } else { Ok(()) }
+    pub(crate) fn bytes(&self, count: usize) -> Result<(), Trouble> {
+        count_to(&self.bytes, count, BYTES_MAX)
     }
-    pub(crate) fn value(&mut self, value: &Value) -> Result<(), Trouble> {
+    pub(crate) fn value(&self, value: &Value) -> Result<(), Trouble> {
         self.weigh(value, 0)
     }
-    fn weigh(&mut self, value: &Value, depth: usize) -> Result<(), Trouble> {
+    fn weigh(&self, value: &Value, depth: usize) -> Result<(), Trouble> {
         if depth > DEPTH_MAX {
-            return Err(Trouble::wrong("The template language expression makes a value that is nested too deeply."));
+            return Err(Trouble::wrong("The template language expression makes a value that is nested too deeply"));
         }
         match value {
             Value::String(s) => self.bytes(s.len() + 16),
@@ -50,6 +50,10 @@ impl Meter {
     }
 }
 
-fn too_much() -> Trouble {
-    Trouble::wrong("The template exceeds the maximum allowed size or number of evaluations.")
+fn count_to(at: &Cell<u64>, count: usize, most: u64) -> Result<(), Trouble> {
+    at.set(at.get().saturating_add(count as u64));
+    if at.get() > most {
+        return Err(Trouble::wrong("The template exceeds the maximum allowed size or number of evaluations"));
+    }
+    Ok(())
 }

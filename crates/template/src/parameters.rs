@@ -124,11 +124,24 @@ pub(crate) fn value_of(eval: &mut Eval, name: &str, declaration: &Value) -> Got 
         (value, _) => value,
     };
     let schema = resolved(declaration, &eval.context.definitions)?;
+    if eval.context.hide_secrets && kind_of(name, &schema)?.is_secure() {
+        return Ok(hidden(value));
+    }
     if value.is_null() && is_nullable(&schema) {
         return Ok(value);
     }
     check(name, &schema, &value, &eval.context.definitions, false, 0)?;
     Ok(value)
+}
+
+/// The same shape, without what it says.
+fn hidden(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(map.into_iter().map(|(name, value)| (name, hidden(value))).collect()),
+        Value::Array(all) => Value::Array(all.into_iter().map(hidden).collect()),
+        Value::Null => Value::Null,
+        _ => Value::String("*******".to_owned()),
+    }
 }
 
 fn secret(eval: &mut Eval, name: &str, reference: &Value) -> Got {

@@ -6,6 +6,7 @@ use crate::functions::{is_list, nested_name, resource_id};
 use crate::graph;
 use crate::host::{Host, Question};
 use crate::lenient::Places;
+use crate::meter::Meter;
 use crate::parameters::{self, Kind};
 use crate::words::{Got, Trouble, invalid, type_of, unparsed, wrong};
 use base::{Error, Result};
@@ -69,6 +70,8 @@ pub struct Request<'a> {
     pub places: Places,
     /// As in a deployment's body: `{"name": {"value": …}}`.
     pub parameters: &'a Map<String, Value>,
+    /// Secrets are replaced by stars, and not checked: for what is shown and never deployed.
+    pub hide_secrets: bool,
 }
 
 /// One loop that a part of a template is in.
@@ -125,6 +128,7 @@ pub(crate) struct Context {
     pub declared_variables: Vec<(String, Variable)>,
     pub given: Map<String, Value>,
     pub definitions: Map<String, Value>,
+    pub hide_secrets: bool,
     functions: Vec<UserFunction>,
     pub targets: Vec<Target>,
     /// Names of loops of resources, those with no round too.
@@ -217,13 +221,14 @@ pub struct Shown<'a> {
 pub fn plan(request: &Request, host: &dyn Host) -> Result<Plan> {
     let template = template_of(request.template)?;
     let mut context = context_of(template, request)?;
-    evaluate_parameters(&mut context, request, host)?;
-    evaluate_variables(&mut context, request, host)?;
-    let (mut context, heads) = heads_of(template, context, &request.places, host)?;
+    let meter = &Meter::default();
+    evaluate_parameters(&mut context, request, host, meter)?;
+    evaluate_variables(&mut context, host, meter)?;
+    let (mut context, heads) = heads_of(template, context, &request.places, host, meter)?;
     let names = Names::of(&heads);
     let mut resources = Vec::with_capacity(heads.len());
     for (at, head) in heads.iter().enumerate() {
-        resources.push(planned(at, head, &heads, &names, &context, host)?);
+        resources.push(planned(at, head, &heads, &names, &context, host, meter)?);
     }
     let edges: Vec<Vec<usize>> = resources.iter().map(|r| r.depends_on.clone()).collect();
     if let Some(at) = graph::circle(&edges) {
@@ -237,8 +242,15 @@ pub fn plan(request: &Request, host: &dyn Host) -> Result<Plan> {
     (context.declared_parameters, context.declared_variables, context.given) = Default::default();
     let plan = Plan { resources, context, outputs, kinds };
     // wrong outputs are told now, not at the end
-    plan.evaluate_outputs(host, Place::Planning)?;
+    plan.evaluate_outputs(host, Place::Planning, meter)?;
     Ok(plan)
+}
+
+impl Planned {
+    /// False: something in the body waits for a runtime function.
+    pub fn is_known(&self) -> bool {
+        self.deferred.is_none()
+    }
 }
 
 impl Plan {
@@ -246,7 +258,8 @@ impl Plan {
     pub fn body(&self, at: usize, host: &dyn Host) -> Result<Evaluated<Value>> {
         let resource = &self.resources[at];
         let Some(raw) = &resource.deferred else { return Ok(Evaluated::Ready(resource.preview.clone())) };
-        let mut eval = Eval::new(&self.context, host, Place::Running);
+        let meter = Meter::default();
+        let mut eval = Eval::new(&self.context, host, Place::Running, &meter);
         eval.loops = resource.loops.clone();
         match body(&mut eval, raw, &resource.kind) {
             Ok(value) => Ok(Evaluated::Ready(value)),
@@ -257,7 +270,7 @@ impl Plan {
 
     /// The outputs, once everything is deployed.
     pub fn outputs(&self, host: &dyn Host) -> Result<Evaluated<Vec<Output>>> {
-        self.evaluate_outputs(host, Place::Running)
+        self.evaluate_outputs(host, Place::Running, &Meter::default())
     }
 
     /// The parameters in use, secrets without their values.
@@ -269,12 +282,12 @@ impl Plan {
         })
     }
 
-    fn evaluate_outputs(&self, host: &dyn Host, place: Place) -> Result<Evaluated<Vec<Output>>> {
+    fn evaluate_outputs(&self, host: &dyn Host, place: Place, meter: &Meter) -> Result<Evaluated<Vec<Output>>> {
         let mut out = Vec::new();
         let mut waits = Vec::new();
         let mut waited = false;
         for (name, declaration) in &self.outputs {
-            let mut eval = Eval::new(&self.context, host, place);
+            let mut eval = Eval::new(&self.context, host, place, meter);
             match output(&mut eval, name, declaration) {
                 Ok(found) => out.extend(found),
                 Err(Trouble::Waits) => {
@@ -349,8 +362,12 @@ fn section<'v>(template: &'v Map<String, Value>, name: &str) -> Result<Option<&'
 }
 
 fn context_of(template: &Map<String, Value>, request: &Request) -> Result<Context> {
-    let mut context =
-        Context { scope: request.scope.trim_end_matches('/').to_owned(), given: request.parameters.clone(), ..Context::default() };
+    let mut context = Context {
+        scope: request.scope.trim_end_matches('/').to_owned(),
+        given: request.parameters.clone(),
+        hide_secrets: request.hide_secrets,
+        ..Context::default()
+    };
     context.declared_parameters = section(template, "parameters")?.cloned().unwrap_or_default();
     context.definitions = section(template, "definitions")?.cloned().unwrap_or_default();
     for (name, raw) in section(template, "variables")?.into_iter().flatten() {
@@ -412,7 +429,7 @@ fn functions_of(template: &Map<String, Value>) -> Result<Vec<UserFunction>> {
     Ok(out)
 }
 
-fn evaluate_parameters(context: &mut Context, request: &Request, host: &dyn Host) -> Result<()> {
+fn evaluate_parameters(context: &mut Context, request: &Request, host: &dyn Host, meter: &Meter) -> Result<()> {
     let declared = &context.declared_parameters;
     let unknown: Vec<&str> = context.given.keys().filter(|n| find(declared, n).is_none()).map(String::as_str).collect();
     if !unknown.is_empty() {
@@ -432,7 +449,7 @@ fn evaluate_parameters(context: &mut Context, request: &Request, host: &dyn Host
             )));
         }
     }
-    let mut eval = Eval::new(context, host, Place::Default);
+    let mut eval = Eval::new(context, host, Place::Default, meter);
     let mut values = Map::new();
     for name in declared.keys() {
         let value = eval.parameter(name).map_err(|trouble| plain(trouble, &format!("the template parameter '{name}'")))?;
@@ -450,8 +467,8 @@ fn kinds_of(context: &Context) -> Result<Vec<(String, String)>> {
     context.declared_parameters.iter().map(one).collect()
 }
 
-fn evaluate_variables(context: &mut Context, _: &Request, host: &dyn Host) -> Result<()> {
-    let mut eval = Eval::new(context, host, Place::Plain);
+fn evaluate_variables(context: &mut Context, host: &dyn Host, meter: &Meter) -> Result<()> {
+    let mut eval = Eval::new(context, host, Place::Plain, meter);
     let mut values = Map::new();
     for (name, _) in &context.declared_variables {
         let value = eval.variable(name).map_err(|trouble| match trouble {
@@ -489,7 +506,13 @@ fn at_resource(trouble: Trouble, id: &str, line: usize, column: usize) -> Error 
 }
 
 /// Every resource before its body. With symbolic names the head of one may tell of another (`resourceInfo`), in any order.
-fn heads_of<'v>(template: &'v Map<String, Value>, context: Context, places: &Places, host: &dyn Host) -> Result<(Context, Vec<Head<'v>>)> {
+fn heads_of<'v>(
+    template: &'v Map<String, Value>,
+    context: Context,
+    places: &Places,
+    host: &dyn Host,
+    meter: &Meter,
+) -> Result<(Context, Vec<Head<'v>>)> {
     let mut waiting: VecDeque<(Option<&str>, &'v Value, String)> = match template.get("resources") {
         Some(Value::Object(all)) => {
             let pointer = |symbol: &str| format!("/resources/{}", symbol.replace('~', "~0").replace('/', "~1"));
@@ -498,7 +521,7 @@ fn heads_of<'v>(template: &'v Map<String, Value>, context: Context, places: &Pla
         Some(Value::Array(all)) => all.iter().enumerate().map(|(at, raw)| (None, raw, format!("/resources/{at}"))).collect(),
         _ => return Err(unparsed("Required property 'resources' not found in JSON. Path 'properties.template'")),
     };
-    let mut heads = Heads { context, host, places, out: Vec::new() };
+    let mut heads = Heads { context, host, places, meter, out: Vec::new() };
     let mut refused = 0;
     while let Some((symbol, raw, pointer)) = waiting.pop_front() {
         let before = (heads.out.len(), heads.context.targets.len(), heads.context.loops.len());
@@ -542,6 +565,7 @@ struct Heads<'v, 'c> {
     context: Context,
     host: &'c dyn Host,
     places: &'c Places,
+    meter: &'c Meter,
     out: Vec<Head<'v>>,
 }
 
@@ -595,7 +619,7 @@ impl<'v> Heads<'v, '_> {
 
     fn copy(&self, map: &Map<String, Value>, symbol: Option<&str>) -> Got<Option<Copy>> {
         let Some(copy) = map.get("copy") else { return Ok(None) };
-        let mut eval = Eval::new(&self.context, self.host, Place::Plain);
+        let mut eval = Eval::new(&self.context, self.host, Place::Plain, self.meter);
         let name = match copy.get("name").map(|n| eval.value(n)).transpose()? {
             Some(Value::String(name)) => name,
             None if symbol.is_some() => symbol.unwrap_or_default().to_owned(),
@@ -639,7 +663,7 @@ impl<'v> Heads<'v, '_> {
         if self.out.len() >= RESOURCES_MAX || self.context.targets.len() >= 2 * RESOURCES_MAX {
             return Err(invalid(format!("The number of template resources limit exceeded. Limit: '{RESOURCES_MAX}'")));
         }
-        let mut eval = Eval::new(&self.context, self.host, Place::Plain);
+        let mut eval = Eval::new(&self.context, self.host, Place::Plain, self.meter);
         eval.loops = loops.to_vec();
         let found = head_texts(&mut eval, map).map_err(|trouble| told(trouble, not_valid))?;
         let (kind, name) = match parent {
@@ -863,7 +887,7 @@ impl Names {
     }
 }
 
-fn planned(at: usize, head: &Head, heads: &[Head], names: &Names, context: &Context, host: &dyn Host) -> Result<Planned> {
+fn planned(at: usize, head: &Head, heads: &[Head], names: &Names, context: &Context, host: &dyn Host, meter: &Meter) -> Result<Planned> {
     let fail = |trouble| at_resource(trouble, &head.id, head.line, head.column);
     let mut depends_on = head.after.clone();
     for text in &head.depends_on {
@@ -894,7 +918,7 @@ fn planned(at: usize, head: &Head, heads: &[Head], names: &Names, context: &Cont
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
     );
-    let mut eval = Eval::new(context, host, Place::Planning);
+    let mut eval = Eval::new(context, host, Place::Planning, meter);
     eval.loops = head.loops.clone();
     if head.deployed {
         implicit(&mut eval, &raw, &mut |text| {
@@ -904,7 +928,7 @@ fn planned(at: usize, head: &Head, heads: &[Head], names: &Names, context: &Cont
     }
     depends_on.sort_unstable();
     depends_on.dedup();
-    let mut eval = Eval::new(context, host, Place::Planning);
+    let mut eval = Eval::new(context, host, Place::Planning, meter);
     eval.loops = head.loops.clone();
     eval.keep_raw = true;
     // what is not deployed may be wrong in its body

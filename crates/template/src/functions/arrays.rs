@@ -210,12 +210,11 @@ pub(super) fn union(a: &mut Arguments) -> Got {
     let mut out: Vec<Value> = Vec::new();
     for at in 0..a.len() {
         for value in a.array(at)? {
+            a.meter.steps(out.len())?;
             if !out.iter().any(|v| same(v, value)) {
                 out.push(value.clone());
             }
         }
-        // what is compared with what grows with the square
-        a.meter.bytes(out.len() * 16)?;
     }
     Ok(Value::Array(out))
 }
@@ -241,12 +240,14 @@ pub(super) fn intersection(a: &mut Arguments) -> Got {
     }
     let mut out: Vec<Value> = Vec::new();
     for value in a.array(0)? {
+        a.meter.steps(out.len())?;
         if !out.iter().any(|v| same(v, value)) {
             out.push(value.clone());
         }
     }
     for at in 1..a.len() {
         let other = a.array(at)?;
+        a.meter.steps(out.len().saturating_mul(other.len()))?;
         out.retain(|value| other.iter().any(|v| same(v, value)));
     }
     Ok(Value::Array(out))

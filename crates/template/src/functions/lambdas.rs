@@ -85,7 +85,7 @@ pub(super) fn reduce(eval: &mut Eval, name: &str, arguments: &[Expression]) -> G
     let mut value = eval.expression(&arguments[1])?;
     for (at, item) in all.into_iter().enumerate() {
         value = lambda.call(eval, vec![value, item, Value::from(at)])?;
-        eval.meter().value(&value)?;
+        eval.meter.value(&value)?;
     }
     Ok(value)
 }

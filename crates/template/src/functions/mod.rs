@@ -201,7 +201,7 @@ pub(crate) struct Arguments<'a> {
     /// As the template spells it.
     pub function: &'a str,
     pub values: Vec<Value>,
-    pub meter: &'a mut Meter,
+    pub meter: &'a Meter,
 }
 
 impl Arguments<'_> {

@@ -34,6 +34,8 @@ pub(super) fn keys(a: &mut Arguments) -> Got {
 /// JSON text to its value, as leniently as a template's own.
 pub(super) fn json(a: &mut Arguments) -> Got {
     let text = a.text(0)?;
+    // the value of a short text can be large
+    a.meter.bytes(text.len().saturating_mul(16))?;
     match lenient::parse(text.as_bytes()) {
         Ok(found) => Ok(found.value),
         // the parser's own words may hold what must not be shown

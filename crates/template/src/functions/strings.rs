@@ -42,6 +42,7 @@ pub(super) fn base64_to_string(a: &mut Arguments) -> Got {
 }
 pub(super) fn base64_to_json(a: &mut Arguments) -> Got {
     let text = decoded(a, a.text(0)?)?;
+    a.meter.bytes(text.len().saturating_mul(16))?;
     lenient::parse(text.as_bytes()).map_or_else(|_| a.fails("the text is not JSON"), |found| Ok(found.value))
 }
 
@@ -93,7 +94,9 @@ pub(super) fn only_in_defaults(eval: &Eval, name: &str) -> Got<()> {
 
 pub(super) fn join(a: &mut Arguments) -> Got {
     let parts: Vec<String> = a.array(0)?.iter().map(text_of).collect();
-    Ok(Value::String(parts.join(a.text(1)?)))
+    let between = a.text(1)?;
+    a.meter.bytes(parts.len().saturating_mul(between.len()))?;
+    Ok(Value::String(parts.join(between)))
 }
 
 pub(super) fn pad_left(a: &mut Arguments) -> Got {
@@ -133,6 +136,7 @@ pub(super) fn split(a: &mut Arguments) -> Got {
         _ => return a.expects(1, "a text or an array of texts"),
     };
     let by: Vec<&str> = by.into_iter().filter(|b| !b.is_empty()).collect();
+    a.meter.bytes(text.len().saturating_mul(by.len()))?;
     let (mut parts, mut begin, mut at) = (Vec::new(), 0, 0);
     while let Some(c) = text[at..].chars().next() {
         match by.iter().find(|b| text[at..].starts_with(**b)) {

@@ -78,6 +78,7 @@ fn the_gallery_comes_out_as_before() {
             template: &document.value,
             places: document.places.clone(),
             parameters: parameters.as_object().unwrap(),
+            hide_secrets: false,
         };
         let plan = template::plan(&request, &host).unwrap_or_else(|e| panic!("{name}: {e}"));
         // stored and taken up again: the same plan

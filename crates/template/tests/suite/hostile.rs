@@ -53,6 +53,17 @@ fn small_templates_do_not_grow_without_bound() {
     }
     let error = plan(&template(json!({"variables": variables})), json!({})).unwrap_err();
     assert!(error.message.contains("maximum allowed size"), "{error}");
+    for squares in [
+        "[union(range(0, 9000), range(1, 9000))]",
+        "[join(range(0, 10000), padLeft('', 60000))]",
+        "[split(padLeft('', 60000), map(range(0, 10000), lambda('i', string(lambdaVariables('i')))))]",
+    ] {
+        assert!(plan(&template(json!({"variables": {"v": squares}})), json!({})).is_err(), "{squares}");
+    }
+    // all resources together have one measure
+    let many = json!({"type": "A.B/c", "apiVersion": "2023-01-01", "name": "[format('n{0}', copyIndex())]", "copy": {"name": "l", "count": 800},
+        "tags": {"t": "[length(map(range(0, 10000), lambda('i', lambdaVariables('i'))))]"}});
+    assert!(plan(&template(json!({"resources": [many]})), json!({})).is_err());
     let deep = "[reduce(range(0, 5000), createArray(), lambda('a', 'b', createArray(lambdaVariables('a'))))]";
     assert!(plan(&template(json!({"variables": {"v": deep}})), json!({})).is_err());
     let slow = "[map(range(0, 9999), lambda('a', map(range(0, 9999), lambda('b', lambdaVariables('b')))))]";

@@ -60,7 +60,10 @@ pub fn plan_at(scope: &str, text: &str, parameters: Value) -> Result<Plan> {
     let document = lenient::parse(text.as_bytes())?;
     let none = Map::new();
     let parameters = parameters.as_object().unwrap_or(&none);
-    template::plan(&Request { scope, template: &document.value, places: document.places.clone(), parameters }, &Stage::default())
+    template::plan(
+        &Request { scope, template: &document.value, places: document.places.clone(), parameters, hide_secrets: false },
+        &Stage::default(),
+    )
 }
 pub fn plan(template: &Value, parameters: Value) -> Result<Plan> {
     plan_at(&group(), &template.to_string(), parameters)

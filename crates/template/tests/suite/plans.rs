@@ -114,6 +114,25 @@ fn parameters_are_checked() {
 }
 
 #[test]
+fn secrets_can_be_left_out_of_what_is_shown() {
+    let resource = with(store("a"), "properties", json!({"p": "[base64(parameters('p'))]", "o": "[parameters('o')]"}));
+    let t = template(
+        json!({"parameters": {"p": {"type": "secureString", "minLength": 9}, "o": {"type": "secureObject"}}, "resources": [resource]}),
+    );
+    let parameters = json!({"p": {"value": "hush-hush"}, "o": {"value": {"a": ["hush-hush"], "n": 7}}});
+    let request = template::Request {
+        scope: &group(),
+        template: &t,
+        places: Default::default(),
+        parameters: parameters.as_object().unwrap(),
+        hide_secrets: true,
+    };
+    let plan = template::plan(&request, &Stage::default()).unwrap();
+    let properties = &plan.resources[0].preview["properties"];
+    assert_eq!(*properties, json!({"p": "KioqKioqKg==", "o": {"a": ["*******"], "n": "*******"}}));
+}
+
+#[test]
 fn types_of_the_author_are_checked() {
     let disk = json!({"type": "object", "properties": {"size": {"type": "int", "minValue": 1}, "kind": {"type": "string", "nullable": true}}, "additionalProperties": false});
     let parts = |value: Value| {
