@@ -26,6 +26,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("git", "git"),
     ("kill", "procps"),
+    ("strace", "strace"),
 ];
 /// Pinned: what a checker refuses may change from one version to the next.
 const CARGO_DENY_VERSION: &str = "0.20.2";

@@ -4,6 +4,7 @@ mod chunks;
 mod cluster;
 mod conformance;
 mod crash;
+mod flushed;
 mod killed;
 mod postgres;
 
