@@ -7,8 +7,8 @@ use crate::journal::OutboxRow;
 use crate::{Inner, layout};
 use base::{EntryId, Error, Result};
 use bytes::Bytes;
-use record::{Draft, Owner};
 use record::tiles::{Appender, TILE_WIDTH, TilePath, push_entry, split_entries};
+use record::{Draft, Owner};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use store::{Check, Commit, KeyRange, Kv, Op, Version, queue_key};
@@ -74,6 +74,8 @@ impl Sequencer {
 
     async fn run(&mut self, inner: &Inner) -> Result<usize> {
         if self.stale {
+            // a commit that was given up may still be in the queue: this one waits behind it
+            inner.kv.head(layout::SHARD).await?;
             *self = Sequencer::load(&*inner.kv).await?;
         }
         // from the next number on: an engine that keeps the marks of deleted rows for a while would walk them all again

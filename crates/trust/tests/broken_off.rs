@@ -194,3 +194,81 @@ async fn a_stop_in_the_middle_of_a_read_is_told_by_the_next_start() {
         assert_eq!(told, cut_off);
     }
 }
+
+/// A store whose first commit that only changes rows under checks, as moving the log does, stays in its queue until
+/// something else comes through the queue.
+struct Queueing {
+    kv: Arc<dyn store::Kv>,
+    queue: tokio::sync::Mutex<Option<store::Commit>>,
+    holds: std::sync::atomic::AtomicBool,
+}
+
+impl Queueing {
+    async fn pass(&self) {
+        if let Some(commit) = self.queue.lock().await.take() {
+            self.kv.commit(commit).await.unwrap();
+        }
+    }
+}
+
+impl store::Kv for Queueing {
+    fn get<'a>(&'a self, key: &'a [u8]) -> base::Fut<'a, base::Result<Option<(store::Version, bytes::Bytes)>>> {
+        self.kv.get(key)
+    }
+    fn scan<'a>(&'a self, range: store::KeyRange, limit: usize, reverse: bool) -> base::Fut<'a, base::Result<store::Page>> {
+        self.kv.scan(range, limit, reverse)
+    }
+    fn commit(&self, commit: store::Commit) -> base::Fut<'_, Result<store::Committed, store::CommitError>> {
+        Box::pin(async move {
+            self.pass().await;
+            let moves = !commit.checks.is_empty() && commit.ops.iter().all(|op| !matches!(op, store::Op::Append { .. }));
+            if moves && self.holds.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                *self.queue.lock().await = Some(commit);
+                std::future::pending::<()>().await;
+                unreachable!("whoever sent it has gone");
+            }
+            self.kv.commit(commit).await
+        })
+    }
+    fn resolve(&self, shard: base::Shard, idem: u128) -> base::Fut<'_, Result<Option<store::Committed>, store::CommitError>> {
+        self.kv.resolve(shard, idem)
+    }
+    fn head(&self, shard: base::Shard) -> base::Fut<'_, Result<store::Head, store::CommitError>> {
+        Box::pin(async move {
+            self.pass().await;
+            self.kv.head(shard).await
+        })
+    }
+    fn close(&self) -> base::Fut<'_, base::Result<()>> {
+        self.kv.close()
+    }
+}
+
+/// A stop cuts the turns off wherever they are: what they sent to the store is waited for, and the log moves on from there.
+#[tokio::test]
+async fn a_move_of_the_log_that_was_given_up_is_waited_for() {
+    let setup = Setup::new(208);
+    let kv = Arc::new(Queueing { kv: setup.kv.clone(), queue: Default::default(), holds: Default::default() });
+    let blobs = setup.blobs.clone();
+    let kit = Kit::start(setup.on(kv.clone(), blobs)).await;
+    kit.trust.turn().await.unwrap();
+    let near = kit.region("test");
+    let act = async || {
+        let permit = near.permit::<Read>("Read", &["bleu.test/read"], false, &ResourceId::region(), Weight::Batched, "").await.unwrap();
+        permit.close(Outcome::done(200)).await.unwrap();
+    };
+    act().await;
+    kv.holds.store(true, std::sync::atomic::Ordering::Relaxed);
+    let sent = async {
+        while kv.queue.lock().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        turn = kit.trust.turn() => panic!("{turn:?}"),
+        () = sent => {}
+    }
+    kit.trust.turn().await.unwrap();
+    act().await;
+    kit.stop().await;
+}
