@@ -13,7 +13,7 @@ pub async fn seed_subscription(near: &Neighbours, tenant: TenantId, id: Subscrip
     }
     let target = ResourceId::subscription(id);
     let permit: Permit<Write> =
-        near.permit("Create Subscription", &["bleu.arm/subscriptions/write"], false, &target, Weight::With, name).await?;
+        near.permit("Create Subscription", &["bleu.arm/subscriptions/write"], false, &target, Weight::Indexed, name).await?;
     let fact = Fact::Subscription(Subscription { id, tenant, name: name.to_owned() });
     let mut batch = Batch::new().claim_fact(fact).create_space(near.urls.location.clone());
     for owner in owners {

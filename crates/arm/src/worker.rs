@@ -248,7 +248,10 @@ impl Work {
         self.near(Caller::Region { part: "arm" })
     }
     async fn book<A: trust::Access>(&self, subscription: &ResourceId, detail: &str) -> Result<Permit<A>> {
-        self.books().permit("Keep Operation", &["bleu.arm/operations/write"], false, subscription, Weight::With, detail).await
+        self.weighing(Weight::With, subscription, detail).await
+    }
+    async fn weighing<A: trust::Access>(&self, weight: Weight, subscription: &ResourceId, detail: &str) -> Result<Permit<A>> {
+        self.books().permit("Keep Operation", &["bleu.arm/operations/write"], false, subscription, weight, detail).await
     }
 
     fn subscriptions(&self) -> Vec<ResourceId> {
@@ -461,7 +464,7 @@ impl Work {
                 return Ok(None);
             }
             let progress = async {
-                let permit: Permit<Write> = near.permit("Apply Step", &[action.as_str()], false, id, Weight::Before, &step.name).await?;
+                let permit: Permit<Write> = near.permit("Apply Step", &[action.as_str()], false, id, Weight::Indexed, &step.name).await?;
                 kind.apply(id, step, permit, &near).await
             };
             match progress.await {
@@ -712,7 +715,7 @@ impl Work {
             keys
         });
         for run in here.chunks(ASSIGNMENTS_RUN) {
-            let permit: Permit<Write> = self.book(&subscription_of(scope)?, "assignments").await?;
+            let permit: Permit<Write> = self.weighing(Weight::Indexed, &subscription_of(scope)?, "assignments").await?;
             let batch = run.iter().cloned().fold(Batch::new(), Batch::remove_fact);
             permit.commit(batch, Outcome::done(200)).await?;
         }

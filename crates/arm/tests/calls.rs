@@ -298,7 +298,7 @@ async fn a_role_of_the_directory_opens_nothing_of_resource_manager() {
     };
     let near = w.kit.region("test");
     let permit: trust::Permit<trust::Write> =
-        near.permit("Give Role", &["bleu.test/roles/write"], false, &scope, trust::Weight::With, "").await.unwrap();
+        near.permit("Give Role", &["bleu.test/roles/write"], false, &scope, trust::Weight::Indexed, "").await.unwrap();
     permit.commit(trust::Batch::new().claim_fact(trust::Fact::Assignment(assignment)), trust::Outcome::done(201)).await.unwrap();
     let token = format!("{}/{client}", w.tenant);
     for path in [format!("/subscriptions/{}", w.subscription), format!("/subscriptions/{}/resourceGroups", w.subscription), w.group("g")] {

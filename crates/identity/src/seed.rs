@@ -60,9 +60,8 @@ pub async fn seed(near: &Neighbours, seed: &Seed) -> Result<Seeded> {
     check_password(text, &admin_name)?;
     let admin_credential = password_credential(near, admin_password.clone(), None, 0).await?;
     let client_credential = password_credential(near, client_secret.clone(), None, 3).await?;
-    // at weight *with*, so that the entry is the new tenant's: an opening would come before there is an owner, and what the
-    // region owns every tenant may read
-    let permit = near.permit::<Write>("Create tenant", &["bleu.identity/tenants/write"], false, &target, Weight::With, "").await?;
+    // it gives the first grants: the opening is the operator's, as there is no tenant yet, the whole act the new tenant's
+    let permit = near.permit::<Write>("Create tenant", &["bleu.identity/tenants/write"], false, &target, Weight::Indexed, "").await?;
 
     let now = near.clock.now();
     let admin = ObjectId::random(&*near.chance);

@@ -1,8 +1,8 @@
 //! The trust file: the public keys that a customer gets out of band, and how many witnesses it asks for.
 
-use crate::{Digest, Owner};
 use crate::lines::Lines;
 use crate::note::{KeyKind, VerifierKey};
+use crate::{Digest, Owner};
 use base::{Error, Result};
 
 const TITLE: &str = "bleu trust v1";

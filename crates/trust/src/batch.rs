@@ -86,6 +86,14 @@ impl Batch {
     pub fn new() -> Batch {
         Batch::default()
     }
+    /// Whether it changes who may do what, or erases a space: the log knows of such an act before it is done.
+    pub(crate) fn changes_power(&self) -> bool {
+        let grants = |op: &FactOp| match op {
+            FactOp::Claim(fact) | FactOp::Put(fact) => matches!(fact, Fact::Assignment(_) | Fact::Member { .. }),
+            FactOp::Remove(key) => key.starts_with("assignment/") || key.starts_with("member/"),
+        };
+        !self.credentials.is_empty() || matches!(self.space, Some(SpaceOp::Drop)) || self.facts.iter().any(grants)
+    }
     pub fn put<T: Stored>(mut self, table: Table, name: impl AsRef<[u8]>, value: &T) -> Batch {
         self.rows.push(RowOp::Put(table, name.as_ref().to_vec(), base::encode(value)));
         self

@@ -246,6 +246,9 @@ impl Permit<Write> {
     }
 
     fn plan(&self, batch: &Batch, outcome: &Outcome) -> Result<Plan> {
+        if batch.changes_power() && self.ask.weight != Weight::Indexed {
+            return Err(Error::internal(format!("'{}' grants or erases, and is not in the log before it does", self.ask.verb)));
+        }
         let inner = self.trust.inner();
         let chance = &*inner.chance;
         let mut plan = Plan::default();
@@ -269,6 +272,7 @@ impl Permit<Write> {
             None => inner.keys.owner(owner)?,
         };
         let (space, key, address) = self.space_for(batch, owner, &owner_keys, &mut plan)?;
+        plan.commit.checks.push(self.still_there()?);
         self.rows(batch, space, &key, &address, &mut plan)?;
         self.facts(batch, owner, &mut plan)?;
         self.credentials(batch, space, &key, &mut plan);
@@ -276,8 +280,17 @@ impl Permit<Write> {
         if let Some((tenant, _)) = &plan.tenant {
             plan.commit.ops.push(self.tenant_created(*tenant, &owner_keys)?);
         }
-        plan.commit.ops.push(self.entry(outcome, owner, &owner_keys, places)?);
+        self.entries(outcome, owner, &owner_keys, places, &mut plan)?;
         Ok(plan)
+    }
+
+    /// The space that the permit was given for: what is written after its end would be sealed for nobody. Error
+    /// `ResourceNotFound`: it has ended meanwhile, also where another was made under its name.
+    fn still_there(&self) -> Result<Check> {
+        let key = Fact::space_key(&self.space.resource);
+        let version = self.trust.facts(|f| f.space(&self.space.resource).filter(|s| s.id == self.space.id).and_then(|_| f.version(&key)));
+        let gone = || Error::new(base::Kind::NotFound, "ResourceNotFound", format!("'{}' was deleted meanwhile.", self.space.resource));
+        Ok(Check::Is(layout::fact(&key), version.ok_or_else(gone)?))
     }
 
     /// Where this batch's rows go: the permit's space, or the one this batch makes for its target.
@@ -412,28 +425,32 @@ impl Permit<Write> {
         inner.scribe.entry(note, keys, &*inner.chance)
     }
 
-    fn entry(&self, outcome: &Outcome, owner: Option<TenantId>, keys: &OwnerKeys, places: Vec<Placed>) -> Result<Op> {
+    /// The entry of the commit. An opening that the operator owns is closed by an entry that the operator owns: of an act
+    /// that makes an owner, the new owner's record has a whole entry too.
+    fn entries(
+        &self,
+        outcome: &Outcome,
+        owner: Option<TenantId>,
+        keys: &OwnerKeys,
+        places: Vec<Placed>,
+        plan: &mut Plan,
+    ) -> Result<()> {
         let inner = self.trust.inner();
         let mut event = journal::event(&self.ask, owner, &self.because);
         journal::ended(&mut event, outcome);
         event.places = places;
         event.key = Some(format!("space/{}", self.space.id));
-        let (weight, phase) = match self.opened {
-            Some(_) => (record::Weight::Before, Phase::Close),
-            None => (record::Weight::With, Phase::Whole),
-        };
-        // an opening that the operator owns is closed by an entry that the operator owns
-        let (event, keys) = if self.opened.is_some() && self.owner != owner {
-            event.owner = journal::owner_of(self.owner);
-            (event, inner.keys.owner(self.owner)?)
-        } else {
-            return inner.scribe.entry(
-                Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() },
-                keys,
-                &*inner.chance,
-            );
-        };
-        inner.scribe.entry(Note { event: &event, weight, phase, opens: self.opened, at: inner.clock.now() }, &keys, &*inner.chance)
+        let weight = if self.opened.is_some() { record::Weight::Before } else { record::Weight::With };
+        let mut opens = self.opened;
+        if opens.is_some() && self.owner != owner {
+            let event = record::Event { owner: journal::owner_of(self.owner), ..event.clone() };
+            let note = Note { event: &event, weight, phase: Phase::Close, opens: opens.take(), at: inner.clock.now() };
+            plan.commit.ops.push(inner.scribe.entry(note, &*inner.keys.owner(self.owner)?, &*inner.chance)?);
+        }
+        let phase = if opens.is_some() { Phase::Close } else { Phase::Whole };
+        let note = Note { event: &event, weight, phase, opens, at: inner.clock.now() };
+        plan.commit.ops.push(inner.scribe.entry(note, keys, &*inner.chance)?);
+        Ok(())
     }
 }
 

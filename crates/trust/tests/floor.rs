@@ -402,7 +402,7 @@ async fn guesses_side_by_side_are_counted_one_by_one() {
     let (kit, tenant, anna) = region(60).await;
     let secret = |text: &str| crypto::SecretBytes::from(text.to_owned());
     let credential = trust::Credential::password(&*kit.trust.chance(), &secret("right"), kit.now(), None, 0).unwrap();
-    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::With).await.unwrap();
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::Indexed).await.unwrap();
     p.commit(Batch::new().set_credential(&anna.object.to_string(), "password", credential), Outcome::done(200)).await.unwrap();
     let guesses = (0..30).map(|i| {
         let (trust, guess) = (kit.trust.clone(), secret(&format!("wrong {i}")));
@@ -857,7 +857,7 @@ async fn facts_are_learnt_from_a_commit_nobody_heard_of() {
     };
     let known = |name: &str| kit.trust.facts(|f| f.get(&assignment(name).key()).is_some());
 
-    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::Before).await.unwrap();
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::Indexed).await.unwrap();
     kv.feels(Mood::Lost);
     let failed = p.commit(Batch::new().put_fact(assignment("lost")), Outcome::done(201)).await.unwrap_err();
     assert_eq!(failed.error.code, "OutcomeUnknown");
@@ -866,7 +866,7 @@ async fn facts_are_learnt_from_a_commit_nobody_heard_of() {
         tokio::task::yield_now().await;
         tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
-    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::Before).await.unwrap();
+    let p: Permit<Write> = permit(&kit, &anna, tenant, Weight::Indexed).await.unwrap();
     let mut committing = Box::pin(p.commit(Batch::new().put_fact(assignment("left")), Outcome::done(201)));
     let _ = futures::poll!(&mut committing);
     drop(committing);

@@ -127,7 +127,7 @@ async fn a_permit_writes_no_fact_of_another_tenant_nor_beyond_its_target() {
         async move {
             let near = kit.near(anna(kit, ours));
             let permit: Permit<Write> =
-                near.permit("Put Thing", &["Microsoft.Test/things/write"], true, group, Weight::With, "").await.unwrap();
+                near.permit("Put Thing", &["Microsoft.Test/things/write"], true, group, Weight::Indexed, "").await.unwrap();
             permit.commit(batch, Outcome::done(200)).await.map(drop).map_err(|failed| failed.error.kind)
         }
     };
@@ -158,6 +158,77 @@ async fn a_permit_writes_no_fact_of_another_tenant_nor_beyond_its_target() {
     assert_eq!(write(Batch::new().remove_fact(theirs_key.clone())).await, Err(Kind::Internal));
     assert!(kit.trust.facts(|f| f.get(&theirs_key).is_some()));
     kit.audit(Some(ours)).await;
+}
+
+/// Whoever forgets the weight of a row is stopped here, whatever service it is in.
+#[tokio::test]
+async fn what_grants_or_erases_is_not_done_at_a_lower_weight() {
+    let kit = Kit::start(Setup::new(86)).await;
+    let tenant = add_tenant(&kit).await;
+    let target = ResourceId::tenant(tenant);
+    let id = target.provider("Microsoft.Authorization/roleAssignments", "11111111-2222-3333-4444-555555555555").unwrap();
+    let (object, group) = (ObjectId::random(&*kit.trust.chance()), ObjectId::random(&*kit.trust.chance()));
+    let assignment = || {
+        Fact::Assignment(Assignment {
+            id: id.clone(),
+            tenant,
+            scope: target.clone(),
+            role: "acdd72a7-3385-48ef-bd42-f606fba81ae7".into(),
+            principal: object,
+            principal_kind: PrincipalKind::User,
+            created: kit.now(),
+            created_by: None,
+            description: None,
+        })
+    };
+    let member = || Fact::Member { tenant, group, member: object };
+    let batches = || {
+        [
+            ("a role", Batch::new().claim_fact(assignment())),
+            ("a role changed", Batch::new().put_fact(assignment())),
+            ("a role taken", Batch::new().remove_fact(assignment().key())),
+            ("a member", Batch::new().put_fact(member())),
+            ("a member gone", Batch::new().remove_fact(member().key())),
+            ("a credential", Batch::new().set_credential("h", "1", trust::Credential::hmac(vec![1; 32], kit.now()))),
+            ("a credential gone", Batch::new().delete_credential("h", "1")),
+            ("the end of a space", Batch::new().drop_space()),
+        ]
+    };
+    for weight in [Weight::With, Weight::Before, Weight::Batched, Weight::Indexed] {
+        for (what, batch) in batches() {
+            let near = kit.near(anna(&kit, tenant));
+            let permit: Permit<Write> =
+                near.permit("Put Thing", &["Microsoft.Test/things/write"], true, &target, weight, "").await.unwrap();
+            let done = permit.commit(batch, Outcome::done(200)).await.map(drop).map_err(|failed| failed.error.kind);
+            let wanted = if weight == Weight::Indexed { Ok(()) } else { Err(Kind::Internal) };
+            assert_eq!(done, wanted, "{what} at {weight:?}");
+        }
+    }
+    kit.audit(Some(tenant)).await;
+}
+
+/// Of an act that makes a tenant, opened before there is one: the operator's record has opening and end, the new tenant's the whole.
+#[tokio::test]
+async fn the_act_that_makes_an_owner_is_in_the_owners_record() {
+    let kit = Kit::start(Setup::new(87)).await;
+    let tenant = TenantId::random(&*kit.trust.chance());
+    let near = kit.region("test");
+    let target = ResourceId::tenant(tenant);
+    let permit: Permit<Write> = near.permit("Make", &["bleu.test/make"], false, &target, Weight::Indexed, "").await.unwrap();
+    let fact = Fact::Tenant(Tenant { id: tenant, name: "Contoso".into(), domains: Vec::new() });
+    let place = base::Location::new("francecentral").unwrap();
+    permit.commit(Batch::new().claim_fact(fact).create_space(place), Outcome::done(201)).await.unwrap();
+    kit.trust.turn().await.unwrap();
+    for (reader, wanted) in [
+        (record::Owner::Tenant(tenant), vec![record::Phase::Whole]),
+        (record::Owner::Operator, vec![record::Phase::Open, record::Phase::Close]),
+        (record::Owner::Region, vec![]),
+    ] {
+        let entries = kit.trust.entries_from(reader, 0).await.unwrap();
+        let made = entries.iter().filter(|(_, _, event)| event.as_ref().is_some_and(|e| e.verb == "Make"));
+        assert_eq!(made.map(|(_, entry, _)| entry.draft.phase).collect::<Vec<_>>(), wanted, "{reader}");
+        kit.audit(reader).await;
+    }
 }
 
 /// Released keys and grants: the log has the opening before anything is released.

@@ -163,7 +163,7 @@ async fn administrator(client: &Client<'_>) {
         description: None,
     };
     let permit: Permit<Write> =
-        kit.region("test").permit("Give Role", &["bleu.test/roles/write"], false, &scope, Weight::With, "").await.unwrap();
+        kit.region("test").permit("Give Role", &["bleu.test/roles/write"], false, &scope, Weight::Indexed, "").await.unwrap();
     permit.commit(Batch::new().claim_fact(Fact::Assignment(assignment)), Outcome::done(201)).await.unwrap();
 }
 

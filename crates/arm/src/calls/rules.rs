@@ -127,6 +127,7 @@ fn of_management_groups(table: Builder<Arm>) -> Builder<Arm> {
         .write("Update Management Group", Method::PATCH, GROUP, &[], &[group("write")], management_groups::patch)
         .weighing(Weight::Indexed)
         .write("Delete Management Group", Method::DELETE, GROUP, &[], &[group("delete")], management_groups::delete)
+        .weighing(Weight::Indexed)
         .read("List Descendants", Method::GET, leak(format!("{GROUP}/descendants")), &[], &[group("read")], management_groups::descendants)
         .read("List Subscriptions of Group", Method::GET, subscriptions, &[], &[group("read")], management_groups::list_subscriptions)
         .read("Get Subscription of Group", Method::GET, subscription, &[], &[group("read")], management_groups::get_subscription)

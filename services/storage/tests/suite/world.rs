@@ -82,7 +82,7 @@ impl World {
         };
         for step in kind.plan(&self.account, &want, None).unwrap() {
             let near = self.kit.region("test");
-            let permit = near.permit("Apply", &["bleu.test/apply"], false, &self.account, Weight::Before, "").await.unwrap();
+            let permit = near.permit("Apply", &["bleu.test/apply"], false, &self.account, Weight::Indexed, "").await.unwrap();
             kind.apply(&self.account, &step, permit, &near).await.unwrap();
         }
     }
@@ -91,7 +91,7 @@ impl World {
         let kind = Arc::new(storage::Storage).kinds().remove(0);
         let step = service::Step { name: "delete-account".into(), arguments: serde_json::json!({}) };
         let near = self.kit.region("test");
-        let permit = near.permit("Apply", &["bleu.test/apply"], false, &self.account, Weight::Before, "").await.unwrap();
+        let permit = near.permit("Apply", &["bleu.test/apply"], false, &self.account, Weight::Indexed, "").await.unwrap();
         kind.apply(&self.account, &step, permit, &near).await.unwrap();
     }
 
