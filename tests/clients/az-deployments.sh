@@ -108,7 +108,16 @@ check "the second account is gone" storymany1 "$(az storage account list -g $gro
 
 # ── a failure
 sed 's/Standard_LRS/Nothing_LRS/' main.json > failing.json
-refused "create: what fails is told" "DeploymentFailed" az deployment group create -g $group -n failing -f failing.json --parameters prefix=storyfail password=x
+refused "validate: what a resource would be refused for" "Nothing_LRS" az deployment group validate -g $group -f failing.json --parameters prefix=storyfail password=x
+cat > failing.json <<'JSON'
+{
+  "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
+  "contentVersion": "1.0.0.0",
+  "resources": [{"type": "Microsoft.Authorization/roleAssignments", "apiVersion": "2022-04-01", "name": "[guid('nobody')]",
+    "properties": {"roleDefinitionId": "[subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'acdd72a7-3385-48ef-bd42-f606fba81ae7')]", "principalId": "00000000-1111-4222-8333-444444444444"}}]
+}
+JSON
+refused "create: what fails is told" "PrincipalNotFound" az deployment group create -g $group -n failing -f failing.json
 check "the failure is kept" Failed "$(az deployment group show -g $group -n failing --query properties.provisioningState -o tsv)"
 contains "and its operation" Failed "$(az deployment operation group list -g $group -n failing --query '[].properties.provisioningState' -o tsv)"
 

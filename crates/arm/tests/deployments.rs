@@ -216,6 +216,12 @@ async fn templates_are_refused_before_anything_is_done() {
         (body(template(json!({"resources": [with(store("a"), "dependsOn", json!(["a"]))]}))), 400, "InvalidTemplate"),
         (body(template(json!({"parameters": {"p": {"type": "string"}}}))), 400, "InvalidTemplate"),
         (body(template(json!({"resources": [with(store("abc"), "apiVersion", json!("soon"))]}))), 400, "InvalidApiVersionParameter"),
+        (
+            body(template(json!({"resources": [with(store("abc"), "sku", json!({"name": "Nothing_LRS"}))]}))),
+            400,
+            "InvalidTemplateDeployment",
+        ),
+        (body(template(json!({"resources": [store("Bad_Name")]}))), 400, "InvalidTemplateDeployment"),
         (json!({"properties": {"mode": "Sometimes", "template": {}}}), 400, "InvalidDeploymentMode"),
         (json!({"properties": {"mode": "Incremental"}}), 400, "InvalidDeployment"),
         (
@@ -261,8 +267,9 @@ async fn a_failure_is_told_with_its_resource_and_what_does_not_depend_on_it_is_d
     w.put_group("g").await;
     let path = w.deployment("g", "failing");
     let template = template(json!({"resources": [
-        with(store("fails"), "sku", json!({"name": "Nothing_LRS"})),
-        with(store("waits"), "dependsOn", json!(["fails"])),
+        {"type": "Microsoft.Authorization/roleAssignments", "apiVersion": "2022-04-01", "name": "[guid('x')]",
+         "properties": {"roleDefinitionId": format!("/x/{READER}"), "principalId": "00000000-1111-4222-8333-444444444444"}},
+        with(store("waits"), "dependsOn", json!(["[resourceId('Microsoft.Authorization/roleAssignments', guid('x'))]"])),
         store("beside"),
     ]}));
     let done = w.deploy(&path, &template, json!({}), "Incremental").await;
@@ -275,8 +282,8 @@ async fn a_failure_is_told_with_its_resource_and_what_does_not_depend_on_it_is_d
     let failed: Vec<&Value> =
         operations["value"].as_array().unwrap().iter().filter(|o| o["properties"]["provisioningState"] == "Failed").collect();
     assert_eq!(failed.len(), 1);
-    assert!(failed[0]["properties"]["targetResource"]["id"].as_str().unwrap().ends_with("/fails"));
-    assert!(failed[0]["properties"]["statusMessage"]["error"]["code"].is_string(), "{failed:#?}");
+    assert!(failed[0]["properties"]["targetResource"]["id"].as_str().unwrap().contains("/roleAssignments/"));
+    assert_eq!(failed[0]["properties"]["statusMessage"]["error"]["code"], "PrincipalNotFound", "{failed:#?}");
     w.audit().await;
 }
 
@@ -323,6 +330,20 @@ async fn a_subscription_deployment_makes_groups_and_deploys_into_them() {
     w.audit().await;
 }
 
+/// As soon as it has ended it may be put anew.
+#[tokio::test]
+async fn a_deployment_is_put_again_and_again() {
+    let w = world(12).await;
+    w.put_group("g").await;
+    let path = w.deployment("g", "often");
+    for round in 0..30 {
+        let template = template(json!({"outputs": {"round": {"type": "int", "value": round}}}));
+        let done = w.deploy(&path, &template, json!({}), "Incremental").await;
+        assert_eq!(done["properties"]["outputs"]["round"]["value"], round, "{done:#}");
+    }
+    w.audit().await;
+}
+
 #[tokio::test]
 async fn what_if_tells_each_change_and_does_none() {
     let w = world(6).await;
@@ -365,6 +386,23 @@ async fn what_if_tells_each_change_and_does_none() {
         assert_eq!(other["delta"][1]["path"], "tags.b");
     }
     assert_eq!(w.call("GET", &w.account("g", "brandnew"), Value::Null).await.status, 404);
+    // a secret is not foretold, whatever is made of it
+    let secret = template(
+        json!({"parameters": {"s": {"type": "secureString", "minLength": 9}}, "resources": [with(store("same"), "tags", json!({"b": "[base64(parameters('s'))]", "s": "[parameters('s')]"}))]}),
+    );
+    let answer = w
+        .call(
+            "POST",
+            &format!("{}/whatIf", w.deployment("g", "third")),
+            json!({"properties": {"mode": "Incremental", "template": secret, "parameters": {"s": {"value": "hush-hush"}}}}),
+        )
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(
+        !answer.text().contains("hush-hush") && !answer.text().contains("aHVzaC1odXNo") && answer.text().contains("*******"),
+        "{}",
+        answer.text()
+    );
     // and the mode Complete does it
     let done = w.deploy(&w.deployment("g", "second"), &after, json!({}), "Complete").await;
     assert_eq!(done["properties"]["provisioningState"], "Succeeded", "{done:#}");

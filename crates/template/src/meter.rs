@@ -4,7 +4,7 @@ use crate::words::Trouble;
 use serde_json::Value;
 use std::cell::Cell;
 
-const STEPS_MAX: u64 = 4_000_000;
+const STEPS_MAX: u64 = 2_000_000;
 const BYTES_MAX: u64 = 256 << 20;
 /// Of a value, and of evaluations inside evaluations.
 pub(crate) const DEPTH_MAX: usize = 100;

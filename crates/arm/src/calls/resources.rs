@@ -8,7 +8,7 @@ use crate::calls::groups::{self, may_read, tag_fits, tag_name};
 use crate::change::{Change, Turns, close, refuse};
 use crate::filter::Filter;
 use crate::model::{
-    CREATING, DELETING, GROUPS, OPERATIONS, Operation, PENDING, Pending, Purpose, RESOURCES, Resource, SUCCEEDED, Status, row_name,
+    CREATING, DELETING, GROUPS, Group, OPERATIONS, Operation, PENDING, Pending, Purpose, RESOURCES, Resource, SUCCEEDED, Status, row_name,
 };
 use crate::{names, paging, policies, target};
 use base::{Error, Kind, OperationId, ResourceId, Result};
@@ -271,6 +271,27 @@ async fn decide(
         .put(OPERATIONS, &key, &operation)
         .put(PENDING, &key, &Pending { began: now });
     Ok(Change { batch: Some(batch), status: 202, answer: Decision::Began { have: next, operation, created } })
+}
+
+/// What a PUT of this body would be refused for, as far as it can be told without doing it: policies, and the kind's own
+/// checks. Nothing is told of a resource whose group is not there yet.
+pub(crate) async fn preflight<A: Access>(
+    arm: &Arm,
+    permit: &Permit<A>,
+    id: &ResourceId,
+    body: &Map<String, Value>,
+    version: &str,
+    near: &Neighbours,
+) -> Result<()> {
+    let kind = arm.kind_of(id)?;
+    arm.must_be_registered(permit, kind.namespace()).await?;
+    let Some(group_id) = crate::model::group_of(id) else { return Ok(()) };
+    let Some(group) = permit.data().get::<Group>(GROUPS, row_name(&group_id)).await? else { return Ok(()) };
+    let found = permit.data().get::<Resource>(RESOURCES, row_name(id)).await?;
+    let have = found.as_ref().map(|f| &f.value.have);
+    let want = want(body, have, version, false, near)?;
+    let want = policies::on_want(arm, permit, near, &**kind, id, &group.value, want, have).await?;
+    kind.plan(id, &want, have).map(drop)
 }
 
 pub(crate) fn busy(id: &ResourceId) -> Error {

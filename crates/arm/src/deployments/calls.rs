@@ -151,7 +151,7 @@ pub(super) async fn put(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: 
     let read = async {
         let (id, scope) = (deployment_id(&head)?, scope_of(&head)?);
         let asked = request::read(&collect(body, names::BODY_BYTES_MAX).await?, &scope)?;
-        let prepared = request::prepare(&arm, &permit, &near, &id, &scope, &asked).await?;
+        let prepared = request::prepare(&arm, &permit, &near, &id, &scope, &asked, false).await?;
         Ok((id, scope, asked, prepared))
     };
     let (id, scope, asked, prepared) = match read.await {
@@ -278,7 +278,7 @@ pub(super) async fn validate(arm: Arc<Arm>, call: Call, permit: Permit<Write>, n
     let found = async {
         let (id, scope) = (deployment_id(&head)?, scope_of(&head)?);
         let asked = request::read(&collect(body, names::BODY_BYTES_MAX).await?, &scope)?;
-        let prepared = request::prepare(&arm, &permit, &near, &id, &scope, &asked).await?;
+        let prepared = request::prepare(&arm, &permit, &near, &id, &scope, &asked, false).await?;
         let resources: Vec<Value> = prepared.plan.resources.iter().filter(|r| r.deployed).map(|r| json!({"id": r.id})).collect();
         Ok(json!({
             "id": id.as_str(),
@@ -308,7 +308,7 @@ pub(super) async fn what_if(arm: Arc<Arm>, call: Call, permit: Permit<Write>, ne
     let found = async {
         let (id, scope) = (deployment_id(&head)?, scope_of(&head)?);
         let asked = request::read(&collect(body, names::BODY_BYTES_MAX).await?, &scope)?;
-        let prepared = request::prepare(&arm, &permit, &near, &id, &scope, &asked).await?;
+        let prepared = request::prepare(&arm, &permit, &near, &id, &scope, &asked, false).await?;
         let changes = super::what_if::changes(&arm, &near, &permit, &scope, &asked, prepared).await?;
         Ok(json!({"status": "Succeeded", "properties": {"correlationId": near.origin.request.to_string(), "changes": changes}}))
     };

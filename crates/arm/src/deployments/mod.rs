@@ -78,9 +78,14 @@ pub(crate) fn rows(mut table: Builder<Arm>) -> Builder<Arm> {
     // clients name a group's operations without a provider
     let operations = "/subscriptions/{s}/resourceGroups/{g}/deployments/{name}/operations";
     let action = leak(format!("{KIND}/operations/read"));
-    table
-        .read("List Deployment Operations", Method::GET, operations, &[], &[action], calls::operations)
-        .read("Get Deployment Operation", Method::GET, leak(format!("{operations}/{{op}}")), &[], &[action], calls::operation)
+    table.read("List Deployment Operations", Method::GET, operations, &[], &[action], calls::operations).read(
+        "Get Deployment Operation",
+        Method::GET,
+        leak(format!("{operations}/{{op}}")),
+        &[],
+        &[action],
+        calls::operation,
+    )
 }
 
 /// Rows of the subscription, roles at the deployment (or, for lists, at its scope).

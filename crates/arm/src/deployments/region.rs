@@ -74,6 +74,11 @@ impl Region {
         })
     }
 
+    /// The same answers from the beginning.
+    pub(super) fn again(&self) -> Region {
+        Region { used: Arc::default(), ..self.clone() }
+    }
+
     /// Asks what a plan waits for, as the caller of the deployment.
     pub(super) async fn ask(&mut self, arm: &Arc<Arm>, near: &Neighbours, questions: Vec<Question>) -> Result<()> {
         for question in questions {

@@ -3,6 +3,7 @@
 use super::inside;
 use super::region::Region;
 use crate::Arm;
+use crate::calls::resources;
 use base::{Error, Kind, ResourceId, Result};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -23,6 +24,22 @@ pub(super) struct Asked {
     pub only_ids: bool,
     places: lenient::Places,
     parameters: Map<String, Value>,
+}
+
+impl Prepared {
+    /// The same plan with stars in the place of secrets, for `what-if`. `None`: secrets decide what is deployed.
+    pub(super) fn foretold(&self, scope: &ResourceId, asked: &Asked) -> Option<Plan> {
+        let request = template::Request {
+            scope: scope.as_str(),
+            template: &asked.template,
+            places: Default::default(),
+            parameters: &asked.parameters,
+            hide_secrets: true,
+        };
+        let shown = template::plan(&request, &self.region.again()).ok()?;
+        let same = shown.resources.iter().map(|r| (&r.id, r.deployed)).eq(self.plan.resources.iter().map(|r| (&r.id, r.deployed)));
+        same.then_some(shown)
+    }
 }
 
 /// What a plan came to, for the answers.
@@ -124,6 +141,7 @@ pub(super) async fn prepare<A: Access>(
     id: &ResourceId,
     scope: &ResourceId,
     asked: &Asked,
+    hide_secrets: bool,
 ) -> Result<Prepared> {
     let mut region = Region::of(arm, permit, near, scope).await?;
     if let Some(location) = &asked.location {
@@ -142,10 +160,15 @@ pub(super) async fn prepare<A: Access>(
     if let Some(location) = &asked.location {
         region.deployment["location"] = json!(location);
     }
-    let request =
-        template::Request { scope: scope.as_str(), template: &asked.template, places: asked.places.clone(), parameters: &asked.parameters };
+    let request = template::Request {
+        scope: scope.as_str(),
+        template: &asked.template,
+        places: asked.places.clone(),
+        parameters: &asked.parameters,
+        hide_secrets,
+    };
     let plan = template::plan(&request, &region)?;
-    check(arm, near, &plan)?;
+    check(arm, permit, near, &plan).await?;
     let shown = plan.parameters().map(|p| {
         let mut value = json!({"type": p.kind.as_str()});
         if let Some(given) = p.value {
@@ -162,8 +185,9 @@ pub(super) fn mode(complete: bool) -> &'static str {
     if complete { "Complete" } else { "Incremental" }
 }
 
-/// Types that are not there, and acts that the caller may not do, are told before anything is done.
-fn check(arm: &Arc<Arm>, near: &Neighbours, plan: &Plan) -> Result<()> {
+/// Types that are not there, acts that the caller may not do, and what each resource would be refused for are told before
+/// anything is done.
+async fn check<A: Access>(arm: &Arc<Arm>, permit: &Permit<A>, near: &Neighbours, plan: &Plan) -> Result<()> {
     for resource in plan.resources.iter().filter(|r| r.deployed) {
         let id = ResourceId::parse(&resource.id).map_err(|e| Error::invalid("InvalidTemplate", e.message))?;
         let actions = inside::actions_of_put(arm, near, &resource.id, &resource.kind, &resource.api_version)
@@ -183,8 +207,26 @@ fn check(arm: &Arc<Arm>, near: &Neighbours, plan: &Plan) -> Result<()> {
                 ));
             }
         }
+        if resource.is_known() && id.subscription_id() == permit.target().subscription_id() && arm.kind_of(&id).is_ok() {
+            let body = resource.preview.as_object().cloned().unwrap_or_default();
+            let version = resource.api_version.to_ascii_lowercase();
+            resources::preflight(arm, permit, &id, &body, &version, near).await.map_err(|error| not_valid(resource, error))?;
+        }
     }
     Ok(())
+}
+
+/// A resource that would be refused: Azure's outer words, and the inner ones.
+fn not_valid(resource: &Planned, error: Error) -> Error {
+    let message = format!(
+        "The template deployment is not valid according to the validation procedure. Resource '{}' of type '{}': {}: {}",
+        resource.name, resource.kind, error.code, error.message
+    );
+    let outer = Error::new(error.kind, "InvalidTemplateDeployment", message).at(resource.id.clone());
+    match error.info {
+        Some(info) => outer.with_info(info),
+        None => outer,
+    }
 }
 
 /// Namespaces with the types that are deployed.

@@ -14,7 +14,7 @@ use base::{Error, Kind, OperationId, RequestId, ResourceId, Result, Timestamp};
 use http::Method;
 use serde_json::{Value, json};
 use service::{Neighbours, Urls};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use template::{Evaluated, Output, Plan, Question};
@@ -93,8 +93,8 @@ struct Runner {
     urls: Arc<Urls>,
     stop: watch::Receiver<bool>,
     turns: Arc<Semaphore>,
-    /// Deployments that are taken up: each runs once at a time.
-    taken: Arc<Mutex<HashSet<ResourceId>>>,
+    /// Deployments that are taken up, and whether they were queued once more meanwhile: each runs once at a time.
+    taken: Arc<Mutex<HashMap<ResourceId, bool>>>,
 }
 
 pub(crate) async fn start(arm: &Arc<Arm>, trust: Trust, urls: Arc<Urls>) -> Result<Running> {
@@ -155,7 +155,7 @@ impl Runner {
     fn now(&self) -> Timestamp {
         self.trust.clock().now()
     }
-    fn taken(&self) -> MutexGuard<'_, HashSet<ResourceId>> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<ResourceId, bool>> {
         self.taken.lock().unwrap_or_else(|e| e.into_inner())
     }
     /// Waits; true: the region stops.
@@ -200,18 +200,33 @@ impl Runner {
 
     /// Takes a deployment to its end, whatever stands in the way of the books meanwhile.
     async fn run(self, id: ResourceId) {
-        if !self.taken().insert(id.clone()) {
-            return;
-        }
-        let mut pause = PAUSE;
-        while let Err(error) = self.attempt(&id).await {
-            tracing::warn!(deployment = %id, %error, "a deployment could not be moved on; it is tried again");
-            if self.pause(pause).await {
-                break;
+        {
+            let mut taken = self.taken();
+            if let Some(again) = taken.get_mut(&id) {
+                *again = true;
+                return;
             }
-            pause = (pause * 2).min(PAUSE_MAX);
+            taken.insert(id.clone(), false);
         }
-        self.taken().remove(&id);
+        loop {
+            let mut pause = PAUSE;
+            while let Err(error) = self.attempt(&id).await {
+                tracing::warn!(deployment = %id, %error, "a deployment could not be moved on; it is tried again");
+                if self.pause(pause).await {
+                    break;
+                }
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            // whoever put it anew as soon as it had ended found it still taken
+            let mut taken = self.taken();
+            match taken.get_mut(&id) {
+                Some(again) if *again && !*self.stop.borrow() => *again = false,
+                _ => {
+                    taken.remove(&id);
+                    return;
+                }
+            }
+        }
     }
 
     /// Error: the books can't be read or written now.

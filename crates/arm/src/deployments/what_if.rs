@@ -26,7 +26,11 @@ pub(super) async fn changes(
     prepared: Prepared,
 ) -> Result<Vec<Value>> {
     let (mut out, mut seen) = (Vec::new(), HashSet::new());
-    let mut waiting = vec![(prepared.plan, 0)];
+    let Some(plan) = prepared.foretold(scope, asked) else {
+        let deployed = prepared.plan.resources.iter().filter(|r| r.deployed);
+        return Ok(deployed.map(|r| json!({"resourceId": r.id, "changeType": "Deploy"})).collect());
+    };
+    let mut waiting = vec![(plan, 0)];
     while let Some((plan, depth)) = waiting.pop() {
         for resource in plan.resources.iter().filter(|r| r.deployed) {
             if resource.kind.eq_ignore_ascii_case(KIND) {
@@ -71,7 +75,7 @@ async fn nested(arm: &Arc<Arm>, near: &Neighbours, permit: &Permit<Write>, id: &
         return None;
     }
     let asked = request::read(&body.to_string().into(), &scope).ok()?;
-    request::prepare(arm, permit, near, &id, &scope, &asked).await.ok()
+    request::prepare(arm, permit, near, &id, &scope, &asked, true).await.ok()
 }
 
 /// The resources of a group, whole, as the caller sees them.

@@ -66,8 +66,6 @@ fn small_templates_do_not_grow_without_bound() {
     assert!(plan(&template(json!({"resources": [many]})), json!({})).is_err());
     let deep = "[reduce(range(0, 5000), createArray(), lambda('a', 'b', createArray(lambdaVariables('a'))))]";
     assert!(plan(&template(json!({"variables": {"v": deep}})), json!({})).is_err());
-    let slow = "[map(range(0, 9999), lambda('a', map(range(0, 9999), lambda('b', lambdaVariables('b')))))]";
-    assert!(plan(&template(json!({"variables": {"v": slow}})), json!({})).is_err());
 }
 
 #[test]
