@@ -84,6 +84,11 @@ async fn a_stop_finishes_the_answers_under_way() {
     let document = format!("{base}/metadata/endpoints?api-version=2022-09-01");
     let deaf = async { while Http::new(&ca).try_call("GET", &document, &[], "").await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(20), deaf).await.expect("it hears nobody new");
+    // whoever reads slowly has time: the region waits, and so do we, to see that it does
+    for _ in 0..20 {
+        assert!(region.process.try_wait().unwrap().is_none(), "it ended with an answer under way");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     while let Some(frame) = answer.body_mut().frame().await {
         got += frame.expect("the rest of it comes").into_data().unwrap().len();
     }
