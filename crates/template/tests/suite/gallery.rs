@@ -148,3 +148,59 @@ fn secrets_of_the_gallery_are_not_shown() {
     let wrong = plan_at(&group(), &text, json!({"adminPassword": {"value": ["hunter2"]}})).unwrap_err();
     assert!(!wrong.to_string().contains("hunter2"), "{wrong}");
 }
+
+/// What each resource of the gallery would change of one that looks almost like it: `templates/what_if.txt`.
+#[test]
+fn what_the_gallery_would_change_is_as_before() {
+    /// As it is, but for a value that changed, one that is new and one that is gone.
+    fn almost(after: &Value) -> Value {
+        let mut before = after.clone();
+        let Some(map) = before.as_object_mut() else { return before };
+        if let Some(tags) = map.get_mut("tags").and_then(Value::as_object_mut) {
+            tags.insert("old".into(), json!("1"));
+        }
+        map.remove("sku");
+        map.insert("kind".into(), json!("StorageV1"));
+        let properties = map.entry("properties").or_insert_with(|| json!({}));
+        if let Some(properties) = properties.as_object_mut() {
+            properties.insert("decided".into(), json!("by the service"));
+            for value in properties.values_mut() {
+                match value {
+                    Value::Array(all) => drop(all.pop()),
+                    Value::Object(inner) => drop(inner.insert("inner".into(), json!(true))),
+                    _ => {}
+                }
+            }
+        }
+        before
+    }
+    fn print(changes: &[template::what_if::PropertyChange], indent: usize, out: &mut String) {
+        for change in changes {
+            let show = |value: &Option<Value>| value.as_ref().map_or("-".into(), Value::to_string);
+            let (before, after) = (show(&change.before), show(&change.after));
+            writeln!(out, "{:indent$}{} {}: {before} => {after}", "", change.kind.as_str(), change.path).unwrap();
+            print(&change.children, indent + 4, out);
+        }
+    }
+    let mut out = String::new();
+    for (name, text) in templates() {
+        let document = lenient::parse(text.as_bytes()).unwrap();
+        let (scope, parameters) = (scope(&text), parameters(&name));
+        let parameters = parameters.as_object().unwrap();
+        let request =
+            template::Request { scope: &scope, template: &document.value, places: document.places.clone(), parameters, hide_secrets: true };
+        let plan = template::plan(&request, &Alike(Stage::default())).unwrap();
+        for resource in plan.resources.iter().filter(|r| r.deployed && !r.kind.ends_with("/deployments")) {
+            let (kind, changes) = template::what_if::change_of(Some(&almost(&resource.preview)), Some(&resource.preview), false);
+            writeln!(out, "# {name} {} {}", resource.id, kind.as_str()).unwrap();
+            print(&changes, 2, &mut out);
+        }
+    }
+    let out = out.replace(SUB, "SUB").replace(TENANT, "TENANT");
+    assert!(!out.contains("hush") && !out.contains("battery"), "a secret is foretold");
+    let golden = folder().join("what_if.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &out).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&golden).unwrap_or_default(), out, "UPDATE_GOLDEN=1 writes what is new");
+}
