@@ -7,7 +7,7 @@
 use crate::PrincipalKind;
 use base::{AppId, Location, ObjectId, Place, ResourceId, SpaceId, SubscriptionId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use store::Version;
 
@@ -112,6 +112,8 @@ pub struct Scoped {
 
 /// The family of facts that put a subscription or a management group (`id`) under a management group (`scope`).
 pub const PARENT: &str = "parent";
+/// Far more than the facts that commits under way at once can change.
+const REMOVED_MAX: usize = 20_000;
 /// Management groups may be nested six deep (Azure); a loop of parents ends here.
 const SCOPES_MAX: usize = 32;
 
@@ -162,6 +164,8 @@ pub struct Facts {
     all: BTreeMap<String, Arc<Fact>>,
     /// The commit that last touched a key: two commits may be applied here in either order.
     versions: HashMap<String, u64>,
+    /// Keys removed last: their versions outlive them for as long as an older commit may still come to be applied.
+    removed: VecDeque<(String, u64)>,
     spaces: HashMap<String, Arc<Space>>,
     tenants: HashMap<TenantId, Tenant>,
     domains: HashMap<String, TenantId>,
@@ -345,7 +349,21 @@ impl Facts {
         self.versions.insert(key, version);
         match change {
             Ok(fact) => self.put(fact),
-            Err(key) => self.remove(&key),
+            Err(key) => {
+                self.remove(&key);
+                self.removed.push_back((key, version));
+                self.forget_removed();
+            }
+        }
+    }
+
+    fn forget_removed(&mut self) {
+        while self.removed.len() > REMOVED_MAX
+            && let Some((key, version)) = self.removed.pop_front()
+        {
+            if self.versions.get(&key) == Some(&version) && !self.all.contains_key(&key) {
+                self.versions.remove(&key);
+            }
         }
     }
 
@@ -406,7 +424,7 @@ impl Facts {
             Fact::Name(n) => drop(self.names.remove(&(n.zone.clone(), n.name.clone()))),
             Fact::Principal(p) => {
                 if let Some(app) = p.app {
-                    self.apps.entry(app).or_default().retain(|o| *o != p.object);
+                    without(&mut self.apps, &app, |objects| objects.retain(|o| *o != p.object), Vec::is_empty);
                 }
                 if let Some(upn) = &p.upn {
                     self.upns.remove(&upn.to_lowercase());
@@ -414,21 +432,27 @@ impl Facts {
                 self.principals.remove(&p.object);
             }
             Fact::Member { group, member, .. } => {
-                if let Some(groups) = self.groups_of.get_mut(member) {
-                    groups.remove(group);
-                }
+                without(&mut self.groups_of, member, |groups| drop(groups.remove(group)), BTreeSet::is_empty);
             }
             Fact::Assignment(a) => {
-                if let Some(map) = self.assignments_of.get_mut(&a.principal) {
-                    map.remove(&(a.scope.folded().to_owned(), key.to_owned()));
-                }
+                let place = (a.scope.folded().to_owned(), key.to_owned());
+                without(&mut self.assignments_of, &a.principal, |all| drop(all.remove(&place)), BTreeMap::is_empty);
             }
             Fact::Scoped(s) => {
-                if let Some(map) = self.scoped.get_mut(&s.family) {
-                    map.remove(&(s.scope.folded().to_owned(), key.to_owned()));
-                }
+                let place = (s.scope.folded().to_owned(), key.to_owned());
+                without(&mut self.scoped, &s.family, |all| drop(all.remove(&place)), BTreeMap::is_empty);
             }
             Fact::Site(_) => {}
+        }
+    }
+}
+
+/// Takes something out of one value of an index, and the value with it when nothing is left.
+fn without<K: std::hash::Hash + Eq, V>(index: &mut HashMap<K, V>, key: &K, take: impl FnOnce(&mut V), is_empty: impl Fn(&V) -> bool) {
+    if let Some(value) = index.get_mut(key) {
+        take(value);
+        if is_empty(value) {
+            index.remove(key);
         }
     }
 }
@@ -484,6 +508,22 @@ mod tests {
         // a loop is not for ever
         facts.put(under(&group("outer"), &group("inner")));
         assert_eq!(facts.scopes_of(&account).len(), SCOPES_MAX);
+    }
+
+    #[test]
+    fn what_was_removed_is_not_kept_for_ever_and_does_not_come_back_by_an_older_commit() {
+        let chance = SeededChance::new(5);
+        let (tenant, group) = (TenantId::random(&chance), ObjectId::random(&chance));
+        let mut facts = Facts::default();
+        let fact = |n: u64| Fact::Member { tenant, group, member: ObjectId::random(&SeededChance::new(n)) };
+        for n in 0..(REMOVED_MAX as u64 + 500) {
+            facts.apply(Ok(fact(n)), 2 * n + 1);
+            facts.apply(Err(fact(n).key()), 2 * n + 2);
+        }
+        assert_eq!((facts.versions.len(), facts.groups_of.len(), facts.all.len()), (REMOVED_MAX, 0, 0));
+        let last = REMOVED_MAX as u64 + 499;
+        facts.apply(Ok(fact(last)), 2 * last + 1);
+        assert!(facts.all.is_empty(), "an older commit that comes late changes nothing");
     }
 
     #[test]

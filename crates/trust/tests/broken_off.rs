@@ -272,3 +272,25 @@ async fn a_move_of_the_log_that_was_given_up_is_waited_for() {
     act().await;
     kit.stop().await;
 }
+
+/// A request that began before a resource ended, and commits after: its rows would be sealed for nobody, also where the
+/// resource was made again under its name.
+#[tokio::test]
+async fn nothing_is_written_into_a_space_that_has_ended() {
+    let world = World::start(208).await;
+    let thing = ResourceId::tenant(world.tenant).provider("Microsoft.Test/things", "x").unwrap();
+    let make = async || {
+        let permit: Permit<Write> = world.permit(&thing, Weight::With, "").await;
+        permit.commit(Batch::new().create_space(Location::new("francecentral").unwrap()), Outcome::done(201)).await.unwrap();
+    };
+    make().await;
+    let (early, late): (Permit<Write>, Permit<Write>) =
+        (world.permit(&thing, Weight::With, "").await, world.permit(&thing, Weight::With, "").await);
+    let end: Permit<Write> = world.permit(&thing, Weight::Indexed, "").await;
+    end.commit(Batch::new().drop_space(), Outcome::done(200)).await.unwrap();
+    let refused = early.commit(Batch::new().delete(trust::Table::of(trust::Keeper::Test, 1), "row"), Outcome::done(201)).await.unwrap_err();
+    assert_eq!((refused.error.code.as_ref(), refused.permit.is_none()), ("ResourceNotFound", true));
+    make().await;
+    let refused = late.commit(Batch::new().delete(trust::Table::of(trust::Keeper::Test, 1), "row"), Outcome::done(201)).await.unwrap_err();
+    assert_eq!(refused.error.code, "ResourceNotFound");
+}

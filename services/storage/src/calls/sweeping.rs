@@ -16,14 +16,19 @@ const VERB: &str = "Sweep storage";
 const ACTIONS: [&str; 1] = ["bleu.storage/sweep"];
 
 /// One turn over every account; gives the number of rows deleted. Call it now and then, and again while it is not 0.
+/// Error: that of the first account that could not be swept; the others were.
 pub async fn sweep(near: &Neighbours) -> Result<u64> {
     let near = near.on_behalf(Caller::Region { part: "storage" });
     let accounts: Vec<ResourceId> = near.facts(|f| f.spaces().map(|s| s.resource.clone()).filter(is_account).collect());
-    let mut deleted = 0;
+    let (mut deleted, mut failed) = (0, None);
     for account in accounts {
-        deleted += sweep_account(&near, &account).await?;
+        match sweep_account(&near, &account).await {
+            Ok(rows) => deleted += rows,
+            // one that can't be swept does not keep the others
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(deleted)
+    failed.map_or(Ok(deleted), Err)
 }
 
 fn is_account(id: &ResourceId) -> bool {
