@@ -138,6 +138,8 @@ type Found = HashMap<Key, Result<Option<(Version, Bytes)>>>;
 struct Judged {
     answers: Vec<Answer>,
     group: Group,
+    /// The head without this group: what has a later version is done by it.
+    before: Version,
     head: Version,
     changed: Rows,
     /// Keys known to be absent in the engine before this group.
@@ -268,17 +270,16 @@ impl Committer {
     }
 
     fn decide_and_write(&mut self, commits: &[Commit]) -> Vec<Answer> {
-        let all = |error: CommitError| vec![Err(error); commits.len()];
         if self.lost
             && let Err(why) = self.rejoin()
         {
-            return all(CommitError::Unavailable(why));
+            return self.none_now(commits, &CommitError::Unavailable(why));
         }
         let mut cut_off = None;
         for _ in 0..JUDGE_MAX {
             let judged = match self.judge(commits) {
                 Ok(judged) => judged,
-                Err(why) => return all(CommitError::Unavailable(why)),
+                Err(why) => return self.none_now(commits, &CommitError::Unavailable(why)),
             };
             if judged.group.entries.is_empty() {
                 return judged.answers;
@@ -292,20 +293,20 @@ impl Committer {
                     cut_off = None;
                     self.queues.clear();
                 }
-                Err(ApplyError::Full) => return instead_of_done(judged.answers, &CommitError::Full),
+                Err(ApplyError::Full) => return judged.not_done(&CommitError::Full),
                 Err(ApplyError::Fenced) => {
                     self.stopped = Some(TAKEN_OVER.to_owned());
-                    return instead_of_done(judged.answers, &CommitError::Unavailable(TAKEN_OVER.to_owned()));
+                    return judged.not_done(&CommitError::Unavailable(TAKEN_OVER.to_owned()));
                 }
                 Err(ApplyError::Broken(why)) => {
                     self.stopped = Some(why);
-                    return instead_of_done(judged.answers, &CommitError::Unknown);
+                    return judged.not_done(&CommitError::Unknown);
                 }
                 Err(ApplyError::Lost(why)) => {
                     tracing::warn!(shard = self.shard.0, %why, "lost the engine while committing; asking it what happened");
                     self.lost = true;
                     if self.rejoin().is_err() {
-                        return instead_of_done(judged.answers, &CommitError::Unknown);
+                        return judged.not_done(&CommitError::Unknown);
                     }
                     if self.head.version >= judged.head {
                         return judged.answers;
@@ -316,11 +317,16 @@ impl Committer {
         }
         // it did not happen, as `rejoin` found: a statement that the engine can't do now must not end all others
         if let Some(why) = cut_off {
-            return all(CommitError::Unavailable(why));
+            return self.none_now(commits, &CommitError::Unavailable(why));
         }
         let why = "rows of this shard change under its committer".to_owned();
         self.stopped = Some(why.clone());
-        all(CommitError::Unavailable(why))
+        self.none_now(commits, &CommitError::Unavailable(why))
+    }
+
+    /// What these commits are told when none can be done now: one that was done before stays done.
+    fn none_now(&self, commits: &[Commit], error: &CommitError) -> Vec<Answer> {
+        commits.iter().map(|commit| self.remembered.get(&commit.idem).cloned().ok_or_else(|| error.clone())).collect()
     }
 
     /// Checks and numbers the commits one after another. Error: the engine cannot be read now; nothing is changed.
@@ -330,6 +336,7 @@ impl Committer {
         let mut judged = Judged {
             answers: Vec::with_capacity(commits.len()),
             group: Group { epoch: self.head.epoch, entries: Vec::new() },
+            before: self.head.version,
             head: self.head.version,
             changed: Rows::new(),
             absent,
@@ -508,9 +515,14 @@ impl Committer {
     }
 }
 
-/// Commits that would have been done were not (or nobody knows); refused ones stay refused.
-fn instead_of_done(answers: Vec<Answer>, error: &CommitError) -> Vec<Answer> {
-    answers.into_iter().map(|answer| answer.and_then(|_| Err(error.clone()))).collect()
+impl Judged {
+    /// The answers when the group was not written (or nobody knows): refused commits stay refused, and those that an
+    /// earlier group did stay done.
+    fn not_done(self, error: &CommitError) -> Vec<Answer> {
+        let before = self.before;
+        let told = |answer: Answer| answer.and_then(|done| if done.version <= before { Ok(done) } else { Err(error.clone()) });
+        self.answers.into_iter().map(told).collect()
+    }
 }
 
 #[cfg(test)]
@@ -520,11 +532,17 @@ mod tests {
     use base::Fut;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Loses the connection in the middle of so many batches, which do not happen; taking an epoch succeeds.
-    #[derive(Default)]
+    /// So many batches fail and do not happen; taking an epoch succeeds.
     struct CutOff {
         rows: Memory,
         times: AtomicUsize,
+        how: fn() -> ApplyError,
+    }
+
+    impl CutOff {
+        fn new(how: fn() -> ApplyError) -> Arc<CutOff> {
+            Arc::new(CutOff { rows: Memory::default(), times: AtomicUsize::new(0), how })
+        }
     }
 
     impl Engine for CutOff {
@@ -541,7 +559,7 @@ mod tests {
             let takes_epoch = batch.fresh.iter().chain(&batch.puts).any(|(key, _)| *key == batch.fence.0);
             let left = |times: usize| times.checked_sub(1);
             if !takes_epoch && self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok() {
-                return Box::pin(std::future::ready(Err(ApplyError::Lost("cut off".to_owned()))));
+                return Box::pin(std::future::ready(Err((self.how)())));
             }
             self.rows.apply(batch)
         }
@@ -550,23 +568,36 @@ mod tests {
         }
     }
 
+    fn put(idem: u128) -> Commit {
+        let ops = vec![Op::Put(crate::kv::key(Shard(0), &[b"x"]), Bytes::new())];
+        Commit { shard: Shard(0), idem, checks: Vec::new(), ops }
+    }
+
     /// A statement that a database gives up each time costs its own commits, not those that come later.
     #[test]
     fn a_group_that_is_cut_off_again_and_again_did_not_happen_and_the_next_one_does() {
-        let engine = Arc::new(CutOff::default());
+        let engine = CutOff::new(|| ApplyError::Lost("cut off".to_owned()));
         let mut committer = Committer::start(engine.clone(), Shard(0)).unwrap();
-        let put = |idem| Commit {
-            shard: Shard(0),
-            idem,
-            checks: Vec::new(),
-            ops: vec![Op::Put(crate::kv::key(Shard(0), &[b"x"]), Bytes::new())],
-        };
         for (times, outcome) in [(JUDGE_MAX - 1, true), (JUDGE_MAX, false), (0, true)] {
             engine.times.store(times, Ordering::Relaxed);
             let answers = committer.decide_and_write(&[put(times as u128 + 1)]);
             assert_eq!(answers[0].is_ok(), outcome, "{times}: {answers:?}");
             assert!(outcome || matches!(answers[0], Err(CommitError::Unavailable(_))), "{answers:?}");
             assert_eq!(committer.stopped, None, "{times}");
+        }
+    }
+
+    /// It asks again because it never heard: told that nothing was done, it would do the act a second time.
+    #[test]
+    fn a_commit_that_was_done_stays_done_whatever_happens_to_the_group_it_is_repeated_in() {
+        for how in [|| ApplyError::Full, || ApplyError::Broken("broken".to_owned()), || ApplyError::Lost("cut off".to_owned())] {
+            let engine = CutOff::new(how);
+            let mut committer = Committer::start(engine.clone(), Shard(0)).unwrap();
+            let done = committer.decide_and_write(&[put(1)]);
+            engine.times.store(JUDGE_MAX, Ordering::Relaxed);
+            let answers = committer.decide_and_write(&[put(1), put(2), put(2)]);
+            assert_eq!(answers[0].as_ref().ok(), done[0].as_ref().ok(), "{:?}", how());
+            assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_err(), "{answers:?}");
         }
     }
 }
