@@ -92,11 +92,12 @@ fn audit(frame: &Frame<'_>, trust: Option<&TrustKeys>) -> Report {
 
     let mut leaves = Vec::new();
     let mut order = order::Order::default();
-    for group in bundle.groups(&known) {
+    for mut group in bundle.groups(&known) {
         leaves.push(group.root);
+        // first what is wrong in an entry, then what follows from it
+        findings.append(std::mem::take(&mut group.findings));
         order.take(&group, &mut findings);
         summary.take(&group);
-        findings.append(group.findings);
     }
     order.end(&manifest.header, &mut findings, &mut summary);
     if root.is_some_and(|root| root != record::tiles::root(&leaves)) {

@@ -52,11 +52,13 @@ impl Order {
         if last.checked_add(1) != Some(id.number) {
             findings.entry(index, Some(id), Fault::NumberGap, &format!("{} → {}", *last, id.number));
         }
-        if draft.at.0 < latest.0 - BACK_MS_MAX {
+        let back = draft.at.0 < latest.0 - BACK_MS_MAX;
+        if back {
             findings.entry(index, Some(id), Fault::TimeBack, &format!("{latest} → {}", draft.at));
         }
         self.set_back += u64::from(draft.at.0 < latest.0 - BACK_MS_SAID);
-        (*last, *latest) = (id.number, draft.at.max(*latest));
+        // one wrong time is one finding, not one for each entry after it
+        (*last, *latest) = (id.number, if back { draft.at } else { draft.at.max(*latest) });
         self.first_at = Some(self.first_at.map_or(draft.at, |first| first.min(draft.at)));
         self.last_at = Some(self.last_at.map_or(draft.at, |last| last.max(draft.at)));
         self.codes.entry(draft.code).or_insert((0, index, id)).0 += 1;
