@@ -114,7 +114,11 @@ async fn a_database_is_for_one_region() {
     let text = std::fs::read_to_string(&settings).unwrap();
     std::fs::write(&settings, text.replace(&own, &url)).unwrap();
     let refused = Region::try_start(other.path(), &[]).err().expect("a region in another's database");
-    assert!(refused.contains("does not open in its database"), "{refused}");
+    assert!(refused.contains("is another region's") && refused.contains("--engine"), "{refused}");
+    // an empty database is none of its own either
+    std::fs::write(&settings, text.replace(&own, &cluster.url(&cluster.new_database()))).unwrap();
+    let refused = Region::try_start(other.path(), &[]).err().expect("a region in an empty database");
+    assert!(refused.contains("no region is in it"), "{refused}");
     works(&region, mine.path(), "second").await;
 }
 

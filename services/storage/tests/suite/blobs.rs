@@ -150,6 +150,8 @@ async fn properties_and_metadata_are_replaced_whole() {
     assert_eq!(w.code("PUT", "/con/b?comp=tier", &[("x-ms-access-tier", "Cold")], "").await.0, 200);
     assert_eq!(w.call("HEAD", "/con/b", &[], "").await.header("x-ms-access-tier"), "Cold");
     assert_eq!(w.code("PUT", "/con/b?comp=tier", &[("x-ms-access-tier", "P10")], "").await, (400, "InvalidHeaderValue".into()));
+    assert_eq!(w.code("PUT", "/con/b?comp=tier", &[("x-ms-access-tier", "Archive")], "").await, (501, "NotImplemented".into()));
+    assert_eq!(w.call("HEAD", "/con/b", &[], "").await.header("x-ms-access-tier"), "Cold");
     for path in ["/con/none?comp=metadata", "/con/none?comp=properties"] {
         assert_eq!(w.code("PUT", path, &[], "").await, (404, "BlobNotFound".into()));
     }
