@@ -21,6 +21,7 @@ pub const TEXT_BYTES_MAX: usize = 2_048;
 pub const DETAIL_BYTES_MAX: usize = 4_608;
 pub const LINES_MAX: usize = 512;
 pub const OTHERS_MAX: usize = 256;
+pub const GRANTS_MAX: usize = 256;
 pub const PLACES_MAX: usize = 64;
 pub const FACTS_MAX: usize = 64;
 const VERSION: u8 = 1;
@@ -237,6 +238,9 @@ pub struct Line {
     pub bytes: u64,
     #[n(5)]
     pub outcome: Outcome,
+    /// What allowed it: 0 is [`Event::grant`], n is the n-th of [`Event::grants`].
+    #[n(6)]
+    pub grant: u16,
 }
 
 /// A named value of the catalogue: `("ca.sha256", "…")`.
@@ -331,6 +335,10 @@ pub struct Event {
     #[n(21)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub facts: Vec<Fact>,
+    /// Further grants of a batch.
+    #[n(22)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<String>,
 }
 
 impl Event {
@@ -359,6 +367,7 @@ impl Event {
             others: Vec::new(),
             lines: Vec::new(),
             facts: Vec::new(),
+            grants: Vec::new(),
         }
     }
 
@@ -396,6 +405,15 @@ impl Event {
         }
     }
 
+    /// What allowed the act of a line; inner `None`: nothing did, or nothing had to. Outer `None` for an index that
+    /// [`Event::check`] refuses.
+    pub fn grant_of(&self, index: u16) -> Option<Option<&str>> {
+        match index {
+            0 => Some(self.grant.as_deref()),
+            n => self.grants.get(usize::from(n) - 1).map(|grant| Some(grant.as_str())),
+        }
+    }
+
     /// The bounds of the format. Error `InvalidEvent`, target the field.
     pub fn check(&self) -> Result<()> {
         if self.version != VERSION {
@@ -412,10 +430,14 @@ impl Event {
         few("places", self.places.len(), PLACES_MAX)?;
         few("facts", self.facts.len(), FACTS_MAX)?;
         few("lines", self.lines.len(), LINES_MAX)?;
+        few("grants", self.grants.len(), GRANTS_MAX)?;
         for line in &self.lines {
             text("lines.detail", &line.detail, DETAIL_BYTES_MAX)?;
             if self.caller(line.who).is_none() {
                 return Err(invalid("a line names a caller that is not listed").at("lines.who"));
+            }
+            if self.grant_of(line.grant).is_none() {
+                return Err(invalid("a line names a grant that is not listed").at("lines.grant"));
             }
         }
         Ok(())
@@ -435,7 +457,8 @@ impl Event {
         let lines = self.lines.iter().flat_map(|line| [("lines.verb", line.verb.as_str()), ("lines.code", &line.outcome.code)]);
         let facts = self.facts.iter().flat_map(|fact| [("facts.name", fact.name.as_str()), ("facts.value", &fact.value)]);
         let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-        plain.into_iter().chain(optional).chain(others).chain(lines).chain(facts)
+        let grants = self.grants.iter().map(|grant| ("grants", grant.as_str()));
+        plain.into_iter().chain(optional).chain(others).chain(lines).chain(facts).chain(grants)
     }
 }
 
@@ -542,7 +565,9 @@ mod tests {
                 count: 3,
                 bytes: 12,
                 outcome: Outcome::done(200),
+                grant: 1,
             }],
+            grants: vec!["account key key1".into()],
             facts: vec![Fact::new("a", "b")],
             ..Event::new(Owner::Tenant(tenant), who, "Put Blob", resource)
         }
@@ -585,6 +610,9 @@ mod tests {
             Event { detail: "gpj.\u{202E}exe".into(), ..sample() },
             Event { facts: vec![Fact::new("a", "b"); FACTS_MAX + 1], ..sample() },
             Event { others: vec![], ..sample() },
+            Event { grants: vec![], ..sample() },
+            Event { grants: vec!["g".into(); GRANTS_MAX + 1], ..sample() },
+            Event { grants: vec![long.clone()], ..sample() },
             Event { version: 2, ..sample() },
         ];
         for event in wrong {

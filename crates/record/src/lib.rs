@@ -31,8 +31,8 @@ pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use digest::{Digest, commitment};
 pub use entry::{Draft, ENTRY_BYTES_MAX, Entry, Phase, REGION_TAG_KEY, Tag, Weight};
 pub use event::{
-    Actor, DETAIL_BYTES_MAX, EVENT_BYTES_MAX, Ended, Event, FACTS_MAX, Fact, LINES_MAX, Line, OTHERS_MAX, Opening, Outcome, Owner,
-    PLACES_MAX, Placed, TEXT_BYTES_MAX, Who, bounded,
+    Actor, DETAIL_BYTES_MAX, EVENT_BYTES_MAX, Ended, Event, FACTS_MAX, Fact, GRANTS_MAX, LINES_MAX, Line, OTHERS_MAX, Opening, Outcome,
+    Owner, PLACES_MAX, Placed, TEXT_BYTES_MAX, Who, bounded,
 };
 pub use note::{KeyKind, NoteSigner, Signed, SignedNote, VerifierKey};
 pub use place::{parse_place, place_text, sign_place};

@@ -7,8 +7,8 @@ use crate::journal::{cut, owner_of, who};
 use crate::{Ask, Ended, Outcome, journal, lock};
 use base::{ResourceId, TenantId};
 use record::{Event, Line, Owner, Who, bounded, catalogue};
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 /// Distinct lines that may wait for the next flush.
 pub(crate) const LINES_MAX: usize = 100_000;
@@ -28,6 +28,8 @@ struct LineKey {
     status: u16,
     code: String,
     ended: u8,
+    /// What allowed it; empty for a refusal.
+    grant: Arc<str>,
 }
 
 /// What shares an entry: refusals or not, whose, about which resource.
@@ -41,18 +43,26 @@ struct Count {
 }
 
 #[derive(Default)]
+struct Lines {
+    all: HashMap<LineKey, Count>,
+    /// Many lines have one grant, and its text is long.
+    grants: HashSet<Arc<str>>,
+}
+
+#[derive(Default)]
 pub(crate) struct Gathered {
-    lines: Mutex<HashMap<LineKey, Count>>,
+    lines: Mutex<Lines>,
     strangers: Mutex<HashMap<(&'static str, String, String), u64>>,
 }
 
 impl Gathered {
     /// True when the next flush should not wait for its second.
     pub fn is_full(&self) -> bool {
-        lock(&self.lines).len() >= LINES_MAX
+        lock(&self.lines).all.len() >= LINES_MAX
     }
-    /// One act of `ask`, ended so.
-    pub fn add(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) {
+    /// One act of `ask`, ended so. `because`: what allowed it.
+    pub fn add(&self, ask: &Ask, owner: Option<TenantId>, because: &str, outcome: &Outcome) {
+        let because = cut(because);
         let mut key = LineKey {
             refused: outcome.result == Ended::Refused,
             owner,
@@ -63,12 +73,21 @@ impl Gathered {
             status: outcome.status,
             code: cut(&outcome.code),
             ended: outcome.result as u8,
+            grant: Arc::default(),
         };
         let mut lines = lock(&self.lines);
-        if lines.len() >= LINES_MAX && !lines.contains_key(&key) {
+        key.grant = match lines.grants.get(because.as_str()) {
+            Some(known) => known.clone(),
+            None => {
+                let grant: Arc<str> = because.into();
+                lines.grants.insert(grant.clone());
+                grant
+            }
+        };
+        if lines.all.len() >= LINES_MAX && !lines.all.contains_key(&key) {
             key.detail = String::new();
         }
-        let line = lines.entry(key).or_default();
+        let line = lines.all.entry(key).or_default();
         line.count += 1;
         line.bytes += outcome.bytes_in + outcome.bytes_out;
         line.outcome.get_or_insert_with(|| outcome.clone());
@@ -86,7 +105,7 @@ impl Gathered {
 
     /// Takes everything that waits, as events: per owner and resource, reads and refusals apart.
     pub fn take(&self) -> Vec<Event> {
-        let lines = std::mem::take(&mut *lock(&self.lines));
+        let lines = std::mem::take(&mut *lock(&self.lines)).all;
         let strangers = std::mem::take(&mut *lock(&self.strangers));
         let mut groups: HashMap<Group, Vec<(LineKey, Count)>> = HashMap::new();
         for (key, count) in lines {
@@ -111,14 +130,34 @@ fn pack(verb: &catalogue::Verb, owner: Option<TenantId>, resource: &ResourceId, 
         let size = key.detail.len() + key.code.len() + 64;
         // names are a tenant's to choose: long ones must not make an entry that the store does not take
         let who_bytes = key.who.name.as_ref().map_or(0, String::len) + 160;
+        let grant_bytes = key.grant.len() + 8;
         if let Some((event, bytes)) = &current
             && (event.lines.len() >= ENTRY_LINES_MAX
-                || bytes + size + who_bytes > ENTRY_BYTES_MAX
-                || event.others.len() + 1 >= record::OTHERS_MAX)
+                || bytes + size + who_bytes + grant_bytes > ENTRY_BYTES_MAX
+                || event.others.len() + 1 >= record::OTHERS_MAX
+                || event.grants.len() + 1 >= record::GRANTS_MAX)
         {
             events.extend(current.take().map(|(e, _)| e));
         }
-        let (event, bytes) = current.get_or_insert_with(|| (Event::new(owner_of(owner), key.who.clone(), verb.name, resource.clone()), 0));
+        let grant = (!key.grant.is_empty()).then_some(&*key.grant);
+        let (event, bytes) = current.get_or_insert_with(|| {
+            let mut event = Event::new(owner_of(owner), key.who.clone(), verb.name, resource.clone());
+            event.grant = grant.map(str::to_owned);
+            (event, grant_bytes)
+        });
+        let grant = match grant {
+            grant if event.grant.as_deref() == grant => 0,
+            // what nothing allowed has no grant, and the first one had
+            grant => {
+                let grant = grant.unwrap_or("");
+                let at = event.grants.iter().position(|g| g == grant).unwrap_or_else(|| {
+                    event.grants.push(grant.to_owned());
+                    *bytes += grant_bytes;
+                    event.grants.len() - 1
+                });
+                at as u16 + 1
+            }
+        };
         let index = if event.who == key.who {
             0
         } else {
@@ -137,6 +176,7 @@ fn pack(verb: &catalogue::Verb, owner: Option<TenantId>, resource: &ResourceId, 
             count: count.count,
             bytes: count.bytes,
             outcome,
+            grant,
         });
     }
     events.extend(current.map(|(e, _)| e));
@@ -158,6 +198,7 @@ fn tally(strangers: HashMap<(&'static str, String, String), u64>, events: &mut V
                 count: *count,
                 bytes: 0,
                 outcome: record::Outcome::refused(reason.clone(), 0),
+                grant: 0,
             })
             .collect();
         events.push(event);
@@ -193,7 +234,8 @@ mod tests {
                     weight: crate::Weight::Batched,
                     origin: crate::Origin { request: base::RequestId::random(&chance), peer: None, client_request: None, user_agent: None },
                 };
-                gathered.add(&ask, Some(tenant), &Outcome::done(200));
+                let because = format!("role Reader by {}{}", "/a".repeat(900), detail);
+                gathered.add(&ask, Some(tenant), &because, &Outcome::done(200));
             }
         }
         let events = gathered.take();

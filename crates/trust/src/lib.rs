@@ -239,7 +239,7 @@ impl Trust {
         {
             let whole = base::ResourceId::tenant(owner);
             let ask = Ask { target: whole.clone(), scope: whole, detail: String::new(), ..ask.clone() };
-            return self.gather(&ask, Some(owner), &outcome).await;
+            return self.gather(&ask, Some(owner), "", &outcome).await;
         }
         if matches!(ask.weight, Weight::Before | Weight::Indexed) {
             let mut event = journal::event(ask, owner, "");
@@ -247,20 +247,20 @@ impl Trust {
             self.append(&event, record::Weight::Before, Phase::Whole, None).await?;
             return Ok(());
         }
-        self.gather(ask, owner, &outcome).await
+        self.gather(ask, owner, "", &outcome).await
     }
 
     /// Adds a line to the next batched entry; waits for a flush when too many wait.
-    pub(crate) async fn gather(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) -> Result<()> {
+    pub(crate) async fn gather(&self, ask: &Ask, owner: Option<TenantId>, because: &str, outcome: &Outcome) -> Result<()> {
         // nothing more is answered while what was answered can't be written
         if self.0.gathered.is_full() || lock(&self.0.backlog).is_full() {
             self.0.flush().await?;
         }
-        self.gather_now(ask, owner, outcome);
+        self.gather_now(ask, owner, because, outcome);
         Ok(())
     }
-    pub(crate) fn gather_now(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) {
-        self.0.gathered.add(ask, owner, outcome);
+    pub(crate) fn gather_now(&self, ask: &Ask, owner: Option<TenantId>, because: &str, outcome: &Outcome) {
+        self.0.gathered.add(ask, owner, because, outcome);
     }
     pub(crate) fn close_later(&self, event: Event, opened: EntryId) {
         lock(&self.0.backlog).push((event, record::Weight::Before, Phase::Close, Some(opened)));

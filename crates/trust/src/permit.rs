@@ -159,7 +159,7 @@ impl<A: Access> Permit<A> {
             // a write permit that ends without an effect is gathered like a read
             None => {
                 // where that waits and its caller leaves, or nothing can be written, the act is one that was not finished
-                self.trust.gather(&self.ask, self.owner, &outcome).await?;
+                self.trust.gather(&self.ask, self.owner, &self.because, &outcome).await?;
                 self.open = false;
                 Ok(Receipt { entry: None })
             }
@@ -427,14 +427,7 @@ impl Permit<Write> {
 
     /// The entry of the commit. An opening that the operator owns is closed by an entry that the operator owns: of an act
     /// that makes an owner, the new owner's record has a whole entry too.
-    fn entries(
-        &self,
-        outcome: &Outcome,
-        owner: Option<TenantId>,
-        keys: &OwnerKeys,
-        places: Vec<Placed>,
-        plan: &mut Plan,
-    ) -> Result<()> {
+    fn entries(&self, outcome: &Outcome, owner: Option<TenantId>, keys: &OwnerKeys, places: Vec<Placed>, plan: &mut Plan) -> Result<()> {
         let inner = self.trust.inner();
         let mut event = journal::event(&self.ask, owner, &self.because);
         journal::ended(&mut event, outcome);
@@ -529,7 +522,7 @@ impl<A: Access> Drop for Permit<A> {
         }
         let outcome = Outcome { result: Ended::Unfinished, ..Outcome::done(0) };
         match self.opened {
-            None => self.trust.gather_now(&self.ask, self.owner, &outcome),
+            None => self.trust.gather_now(&self.ask, self.owner, &self.because, &outcome),
             Some(opened) => self.trust.close_later(self.unfinished(), opened),
         }
     }

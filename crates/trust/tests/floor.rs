@@ -99,6 +99,30 @@ async fn what_no_tenant_owns_is_opened_for_the_operator_alone() {
     kit.stop().await;
 }
 
+/// A read is allowed by something, and its record says by what: for each line its own.
+#[tokio::test]
+async fn a_gathered_read_says_what_allowed_it() {
+    let (kit, tenant, anna) = region(43).await;
+    let target = ResourceId::tenant(tenant);
+    let key = |name: &str| Caller::Key { account: target.clone(), key: name.into() };
+    for caller in [Caller::Principal(anna.clone()), key("key1"), key("key2"), key("key1")] {
+        let near = kit.near(caller);
+        let p: Permit<Read> = near.permit("Look", &["Microsoft.Test/things/read"], true, &target, Weight::Batched, "d").await.unwrap();
+        p.close(Outcome::done(200)).await.unwrap();
+    }
+    kit.trust.turn().await.unwrap();
+    let mut told = Vec::new();
+    for event in kit.trust.entries_from(Some(tenant), 0).await.unwrap().into_iter().filter_map(|(_, _, event)| event) {
+        let lines = event.lines.iter().filter(|line| line.verb == "Look");
+        told.extend(lines.map(|line| (event.grant_of(line.grant).unwrap().map(str::to_owned), line.count)));
+    }
+    told.sort();
+    let say = |text: &str| Some(text.to_owned());
+    assert_eq!(told, [(say("account key key1"), 2), (say("account key key2"), 1), (say("test"), 1)]);
+    kit.audit(Some(tenant)).await;
+    kit.stop().await;
+}
+
 /// Two services number their tables by themselves, and may both have rows of one resource.
 #[tokio::test]
 async fn tables_of_two_keepers_do_not_meet() {

@@ -127,7 +127,7 @@ impl Scene {
         scene.push(Act { weight: Weight::Before, phase: Phase::Close, opens: Some(opened), ..Act::with(closed) });
         scene.push(Act { weight: Weight::Before, phase: Phase::Open, shard: 1, ..Act::with(group) });
         let lines = vec![
-            Line { verb: "Get Blob".into(), who: 0, detail: "photos/a".into(), count: 3, bytes: 30, outcome: Outcome::done(206) },
+            Line { verb: "Get Blob".into(), who: 0, detail: "photos/a".into(), count: 3, bytes: 30, outcome: Outcome::done(206), grant: 0 },
             Line {
                 verb: "Get Blob".into(),
                 who: 1,
@@ -135,6 +135,7 @@ impl Scene {
                 count: 1,
                 bytes: 0,
                 outcome: Outcome::refused("AuthorizationFailure", 403),
+                grant: 0,
             },
         ];
         let reads =
