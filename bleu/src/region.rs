@@ -11,7 +11,7 @@ use service::{Neighbours, Urls};
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::disk::RealDisk;
-use store::{Blobs, Store};
+use store::{Blobs, Stopped, Store};
 use trust::{Caller, Made, Origin, Running, Trust};
 
 pub struct Region {
@@ -66,10 +66,10 @@ impl Region {
         Ok(Region { folder, settings, trust, running, store, witness: local, _lock: lock })
     }
 
-    /// Returns once another process has taken over this region's rows, as the next start of a region does where a
-    /// database is shared: nothing that this one does can become durable any more.
-    pub async fn taken_over(&self) {
-        self.store.taken_over().await;
+    /// Returns once nothing that this process does can become durable any more: another one has taken over the region's
+    /// rows, as the next start of a region does where a database is shared, or the store is broken.
+    pub async fn stopped(&self) -> Stopped {
+        self.store.stopped().await
     }
 
     /// Writes what waits and lets the region go. The witness goes last: it cosigns the last checkpoint.

@@ -21,6 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::Stopped;
 
 /// Requests under way at a stop have this long.
 const GRACE: Duration = Duration::from_secs(30);
@@ -137,12 +138,12 @@ async fn serve(
     let announced = ready(&region.folder, &urls, &client, names.as_ref().map(|d| d.addr))
         .and_then(|ready| announce(&region.folder, options, &ready).map(|()| ready));
     waiting.finish_and_clear();
-    let mut taken_over = false;
+    let mut stopped = None;
     if let Ok(ready) = &announced {
         tell(options, ready, administrator.as_deref(), began.elapsed());
         tokio::select! {
             () = stop => {}
-            () = region.taken_over() => taken_over = true,
+            how = region.stopped() => stopped = Some(how),
         }
         ui::note(text::say("Stopping: requests under way are finished.", "Arrêt : les requêtes en cours sont terminées."));
     }
@@ -159,13 +160,24 @@ async fn serve(
     if let Some(path) = &options.ready_file {
         let _ = std::fs::remove_file(path);
     }
-    if taken_over {
-        anyhow::bail!(phrase!(
+    match stopped {
+        Some(how) => Err(why_it_ends(&how)),
+        None => announced.map(drop),
+    }
+}
+
+/// A region that can't write says so and ends: with an error, so that whatever watches over it starts it anew.
+fn why_it_ends(how: &Stopped) -> anyhow::Error {
+    match how {
+        Stopped::TakenOver => anyhow::anyhow!(phrase!(
             "Another process has taken over this region's database, so this one ends. What it acknowledged is there; one region, one process.",
             "Un autre processus a pris en charge la base de cette région : celui-ci s’arrête. Ce qu’il a confirmé est là ; une région, un processus."
-        ));
+        )),
+        Stopped::Broken(why) => anyhow::anyhow!(phrase!(
+            "The region's store can't be written any more, so the region ends ({why}). What it acknowledged is there. Look at the disk, then start it again.",
+            "Le stockage de la région ne peut plus être écrit : la région s’arrête ({why}). Ce qu’elle a confirmé est là. Vérifiez le disque, puis redémarrez-la."
+        )),
     }
-    announced.map(drop)
 }
 
 /// Writes where the region answers, for whoever waits for it and for the other commands.

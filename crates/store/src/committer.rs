@@ -45,8 +45,17 @@ pub(crate) enum Request {
     Head(oneshot::Sender<Result<Head, CommitError>>),
 }
 
-/// Serves requests until all senders are gone. Sets `taken_over` when a later committer is met.
-pub(crate) fn run(engine: Arc<dyn Engine>, shard: Shard, mut requests: mpsc::Receiver<Request>, taken_over: &watch::Sender<bool>) {
+/// Why a committer stopped for good: nothing that its process does can become durable any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Another process writes this shard now.
+    TakenOver,
+    /// The engine is broken, or the rows are not what they must be: only a new start can say more.
+    Broken(String),
+}
+
+/// Serves requests until all senders are gone. Says in `stopped` that it can't any more.
+pub(crate) fn run(engine: Arc<dyn Engine>, shard: Shard, mut requests: mpsc::Receiver<Request>, stopped: &watch::Sender<Option<Stopped>>) {
     let mut started = None;
     while let Some(first) = requests.blocking_recv() {
         let committer = match &mut started {
@@ -67,9 +76,8 @@ pub(crate) fn run(engine: Arc<dyn Engine>, shard: Shard, mut requests: mpsc::Rec
         }
         if let Some(why) = committer.stopped.take() {
             tracing::error!(shard = shard.0, why, "the committer stopped");
-            if why == TAKEN_OVER {
-                taken_over.send_replace(true);
-            }
+            let how = if why == TAKEN_OVER { Stopped::TakenOver } else { Stopped::Broken(why.clone()) };
+            stopped.send_replace(Some(how));
             while let Some(request) = requests.blocking_recv() {
                 refuse(request, &why);
             }
@@ -529,6 +537,7 @@ impl Judged {
 mod tests {
     use super::*;
     use crate::engine::{Memory, Rows};
+    use crate::kv::Kv;
     use base::Fut;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -599,5 +608,25 @@ mod tests {
             assert_eq!(answers[0].as_ref().ok(), done[0].as_ref().ok(), "{:?}", how());
             assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_err(), "{answers:?}");
         }
+    }
+
+    #[test]
+    fn a_broken_engine_is_said_to_whoever_can_start_anew() {
+        let engine = CutOff::new(|| ApplyError::Broken("the disk is gone".to_owned()));
+        let store = crate::store::Store::new(engine.clone());
+        block_on(store.commit(put(1))).unwrap();
+        assert!(futures::FutureExt::now_or_never(store.stopped()).is_none());
+        engine.times.store(1, Ordering::Relaxed);
+        assert_eq!(block_on(store.commit(put(2))), Err(CommitError::Unknown));
+        assert_eq!(block_on(store.stopped()), Stopped::Broken("the disk is gone".to_owned()));
+    }
+
+    #[test]
+    fn a_committer_that_panics_is_said_too() {
+        let engine = CutOff::new(|| panic!("on purpose"));
+        let store = crate::store::Store::new(engine.clone());
+        engine.times.store(1, Ordering::Relaxed);
+        assert_eq!(block_on(store.commit(put(1))), Err(CommitError::Unknown));
+        assert!(matches!(block_on(store.stopped()), Stopped::Broken(_)));
     }
 }

@@ -39,6 +39,7 @@ pub use kv::{
     PAGE_ROWS_MAX, Page, Row, VALUE_BYTES_MAX, Version, counter, key, queue_key,
 };
 
+pub use committer::Stopped;
 pub use disk::{Fault, SimDisk};
 pub use live::Live;
 pub use segments::Segments;

@@ -1,6 +1,6 @@
 //! A store: an engine, and the committers of the shards that are written through it.
 
-use crate::committer::{self, Answer, QUEUE_MAX, Request};
+use crate::committer::{self, Answer, QUEUE_MAX, Request, Stopped};
 use crate::disk::Disk;
 use crate::engine::{Engine, Fjall, Memory, Postgres, Redb, Span};
 use crate::kv::{
@@ -11,6 +11,7 @@ use crate::row;
 use base::{Error, Fut, Result, Shard};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -54,8 +55,8 @@ pub fn check_postgres(connect: &str) -> Result<()> {
 pub struct Store {
     engine: Arc<dyn Engine>,
     committers: Mutex<Committers>,
-    /// A committer of this store met a later one.
-    taken_over: watch::Sender<bool>,
+    /// Why a committer of this store stopped for good.
+    stopped: watch::Sender<Option<Stopped>>,
 }
 
 #[derive(Default)]
@@ -66,7 +67,7 @@ struct Committers {
 
 impl Store {
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Arc<Store> {
-        Arc::new(Store { engine, committers: Mutex::default(), taken_over: watch::Sender::new(false) })
+        Arc::new(Store { engine, committers: Mutex::default(), stopped: watch::Sender::new(None) })
     }
 
     /// Another store over the same engine. Its committers fence this one's, shard by shard, as they start: this is how
@@ -75,11 +76,15 @@ impl Store {
         Store::new(self.engine.clone())
     }
 
-    /// Returns once another process has taken over a shard that this one wrote. Nothing that it does can become durable
-    /// any more, so it should end.
-    pub async fn taken_over(&self) {
-        // the sender is our own field: it can't be gone while we are here
-        let _ = self.taken_over.subscribe().wait_for(|taken| *taken).await;
+    /// Returns once a committer has stopped for good: another process has taken over its shard, or its engine is broken.
+    /// Nothing that this process does there can become durable any more, so it should end, and start anew if it was alone.
+    pub async fn stopped(&self) -> Stopped {
+        let mut stopped = self.stopped.subscribe();
+        match stopped.wait_for(Option::is_some).await.map(|how| how.clone()) {
+            Ok(Some(how)) => how,
+            // the sender is our own field: it can't be gone while we are here
+            _ => std::future::pending().await,
+        }
     }
 
     /// The committer of a shard, started at its first use.
@@ -92,10 +97,17 @@ impl Store {
             return Ok(sender.clone());
         }
         let (sender, requests) = mpsc::channel(QUEUE_MAX);
-        let (engine, taken_over) = (self.engine.clone(), self.taken_over.clone());
+        let (engine, stopped) = (self.engine.clone(), self.stopped.clone());
         let thread = std::thread::Builder::new()
             .name(format!("commit-{}", shard.0))
-            .spawn(move || committer::run(engine, shard, requests, &taken_over))
+            .spawn(move || {
+                let running = AssertUnwindSafe(|| committer::run(engine, shard, requests, &stopped));
+                if let Err(panic) = catch_unwind(running) {
+                    stopped.send_replace(Some(Stopped::Broken("the committer panicked".to_owned())));
+                    // whoever joins it hears of it, too
+                    resume_unwind(panic);
+                }
+            })
             .map_err(|e| CommitError::Unavailable(e.to_string()))?;
         committers.running.insert(shard, (sender.clone(), thread));
         Ok(sender)

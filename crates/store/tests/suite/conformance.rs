@@ -306,7 +306,7 @@ pub fn a_later_committer_fences_the_earlier(world: &dyn World) {
         assert_eq!((taken.epoch, taken.version), (before.epoch + 1, before.version));
         assert!(matches!(commit(&*old, vec![], vec![put("a", "late")]).await, Err(CommitError::Unavailable(_))));
         assert!(matches!(commit(&*old, vec![], vec![put("b", "late")]).await, Err(CommitError::Unavailable(_))), "for good");
-        old.taken_over().await;
+        assert_eq!(old.stopped().await, store::Stopped::TakenOver);
         let after = commit(&*new, vec![], vec![put("a", "new"), append("q", "2")]).await.unwrap();
         assert_eq!((after.epoch, after.version, after.appended), (before.epoch + 1, Version(before.version.0 + 1), vec![2]));
         assert_eq!(value(&*new, "a").await.as_deref(), Some("new"));
