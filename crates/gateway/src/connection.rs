@@ -45,10 +45,22 @@ pub(crate) enum End {
     NoRequest,
     /// Answers were not taken.
     SlowReader,
+    /// By us, in the middle.
+    CutOff,
 }
 
-/// Serves a connection until it ends. `stop` turns true where requests under way are the last.
-pub(crate) async fn serve<I, A, F>(io: I, limits: Limits, mut stop: watch::Receiver<bool>, answer: A) -> End
+/// How far a stop has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stop {
+    No,
+    /// Requests under way are the last.
+    Finish,
+    /// They are not waited for any more.
+    Now,
+}
+
+/// Serves a connection until it ends, or `stop` says so.
+pub(crate) async fn serve<I, A, F>(io: I, limits: Limits, mut stop: watch::Receiver<Stop>, answer: A) -> End
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>) -> F + Send + 'static,
@@ -65,10 +77,12 @@ where
     let mut watcher = Watcher::new(&limits);
     let mut tick = tokio::time::interval(watcher.every());
     let mut closing: Option<Instant> = None;
+    let mut cut_off = stop.clone();
     loop {
         tokio::select! {
             ended = connection.as_mut() => return End::Served(ended),
-            () = stopped(&mut stop), if closing.is_none() => {
+            () = stopped(&mut cut_off, Stop::Now) => return End::CutOff,
+            () = stopped(&mut stop, Stop::Finish), if closing.is_none() => {
                 connection.as_mut().graceful_shutdown();
                 // whoever stops us says how long the rest may take
                 closing = Some(Instant::now() + Duration::from_secs(86_400));
@@ -91,9 +105,9 @@ where
     }
 }
 
-/// Ends when it is time to stop.
-pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
+/// Ends when a stop has come so far.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<Stop>, so_far: Stop) {
+    if stop.wait_for(|stop| *stop >= so_far).await.is_err() {
         // nobody is left who could stop us
         std::future::pending::<()>().await;
     }

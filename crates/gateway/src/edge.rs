@@ -1,6 +1,6 @@
 //! Connections: accepted within bounds, served, drained.
 
-use crate::connection::{self, End};
+use crate::connection::{self, End, Stop};
 use crate::places::{Full, Place};
 use crate::{Gateway, Tls, answer};
 use base::{Error, Kind, Result};
@@ -67,16 +67,19 @@ impl Default for Limits {
 pub struct Listening {
     pub addr: SocketAddr,
     /// Every connection holds a receiver: the last one that ends closes it.
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     task: JoinHandle<()>,
 }
 
 impl Listening {
-    /// Takes no new connections, finishes the requests under way, at most for `grace`.
+    /// Takes no new connections and finishes the requests under way, at most for `grace`: then their connections end,
+    /// and what was begun to be written is written to its end, for nobody.
     pub async fn stop(self, grace: Duration) {
-        self.stop.send_replace(true);
+        self.stop.send_replace(Stop::Finish);
         if self.task.await.is_ok() && tokio::time::timeout(grace, self.stop.closed()).await.is_err() {
             tracing::warn!("requests were cut off: they took longer than the grace period");
+            self.stop.send_replace(Stop::Now);
+            self.stop.closed().await;
         }
     }
 }
@@ -86,16 +89,16 @@ pub(crate) async fn listen(gateway: Gateway, at: SocketAddr, tls: Option<Tls>) -
         Error::new(Kind::Unavailable, "AddressUnavailable", format!("Can't listen on {at}: {e}. Choose another with --listen."))
     })?;
     let addr = listener.local_addr().map_err(Error::internal)?;
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Stop::No);
     let task = tokio::spawn(accept(gateway, listener, tls, stopped));
     Ok(Listening { addr, stop, task })
 }
 
-async fn accept(gateway: Gateway, listener: TcpListener, tls: Option<Tls>, stop: watch::Receiver<bool>) {
+async fn accept(gateway: Gateway, listener: TcpListener, tls: Option<Tls>, stop: watch::Receiver<Stop>) {
     let mut stopping = stop.clone();
     loop {
         let (stream, peer) = tokio::select! {
-            () = connection::stopped(&mut stopping) => return,
+            () = connection::stopped(&mut stopping, Stop::Finish) => return,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -113,12 +116,12 @@ async fn accept(gateway: Gateway, listener: TcpListener, tls: Option<Tls>, stop:
     }
 }
 
-async fn serve(gateway: Gateway, stream: TcpStream, peer: SocketAddr, tls: Option<Tls>, place: Place, mut stop: watch::Receiver<bool>) {
+async fn serve(gateway: Gateway, stream: TcpStream, peer: SocketAddr, tls: Option<Tls>, place: Place, mut stop: watch::Receiver<Stop>) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return converse(gateway, stream, peer, place, stop).await };
     let handshake = tokio::select! {
         // nothing was asked yet: a stop does not wait for it
-        () = connection::stopped(&mut stop) => return,
+        () = connection::stopped(&mut stop, Stop::Finish) => return,
         handshake = tokio::time::timeout(Duration::from_secs(gateway.0.limits.handshake_s), tls.0.accept(stream)) => handshake,
     };
     match handshake {
@@ -127,7 +130,7 @@ async fn serve(gateway: Gateway, stream: TcpStream, peer: SocketAddr, tls: Optio
     }
 }
 
-async fn converse<I>(gateway: Gateway, io: I, peer: SocketAddr, place: Place, stop: watch::Receiver<bool>)
+async fn converse<I>(gateway: Gateway, io: I, peer: SocketAddr, place: Place, stop: watch::Receiver<Stop>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -148,7 +151,7 @@ where
         End::NoRequest => gateway.0.trust.stranger("edge", "NoRequest", Some(peer.ip())),
         End::SlowReader => gateway.0.trust.stranger("edge", "SlowReader", Some(peer.ip())),
         End::Served(Err(error)) => tracing::debug!(%error, "a connection ended badly"),
-        End::Served(Ok(())) => {}
+        End::Served(Ok(())) | End::CutOff => {}
     }
 }
 
@@ -156,5 +159,28 @@ fn refusal(full: Full) -> &'static str {
     match full {
         Full::Region => "TooManyRequests",
         Full::Peer => "TooManyRequestsOfPeer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Response;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_waits_for_its_grace_and_then_ends_what_is_left() {
+        let (mut client, server) = tokio::io::duplex(64 << 10);
+        let (stop, stopped) = watch::channel(Stop::No);
+        let never = |_| std::future::pending::<Response<ResponseBody>>();
+        let connection = tokio::spawn(connection::serve(server, Limits::default(), stopped, never));
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = tokio::time::Instant::now();
+        let listening = Listening { addr: SocketAddr::from(([127, 0, 0, 1], 1)), stop, task: tokio::spawn(async {}) };
+        listening.stop(Duration::from_secs(30)).await;
+        assert!((30..32).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+        assert!(connection.is_finished(), "it is cut off");
+        assert!(matches!(connection.await.unwrap(), End::CutOff));
     }
 }

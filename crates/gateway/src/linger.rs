@@ -83,7 +83,7 @@ mod tests {
     /// A server that refuses each request at its head.
     fn refusing(lingers: bool) -> DuplexStream {
         let (client, server) = tokio::io::duplex(64 << 10);
-        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let (stop, stopped) = tokio::sync::watch::channel(crate::connection::Stop::No);
         tokio::spawn(async move {
             let answer = move |request: http::Request<hyper::body::Incoming>| async move {
                 drop(Lingering::new(BodyStream::new(request.into_body()), lingers));

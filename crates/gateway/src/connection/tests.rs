@@ -29,12 +29,12 @@ struct Served {
     client: DuplexStream,
     end: JoinHandle<End>,
     begun: Arc<AtomicUsize>,
-    _stop: watch::Sender<bool>,
+    _stop: watch::Sender<Stop>,
 }
 
 fn serve_with(answer: fn() -> Response<ResponseBody>) -> Served {
     let (client, server) = tokio::io::duplex(64 << 10);
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Stop::No);
     let begun = Arc::new(AtomicUsize::new(0));
     let count = begun.clone();
     let end = tokio::spawn(serve(server, Limits::default(), stopped, move |_| {
@@ -255,14 +255,14 @@ async fn a_head_too_large_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_finishes_what_is_under_way() {
     let (mut client, server) = tokio::io::duplex(64 << 10);
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Stop::No);
     let end = tokio::spawn(serve(server, Limits::default(), stopped, |_| async {
         tokio::time::sleep(Duration::from_secs(5)).await;
         ok(Empty::new().map_err(|never| match never {}).boxed_unsync())
     }));
     client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    stop.send_replace(true);
+    stop.send_replace(Stop::Finish);
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
