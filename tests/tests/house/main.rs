@@ -9,6 +9,7 @@ mod deployments;
 mod edited;
 mod faults;
 mod floods;
+mod full;
 mod fuzz;
 mod golden;
 mod large;
