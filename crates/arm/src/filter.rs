@@ -28,6 +28,7 @@ pub enum Filter {
         value: String,
     },
     AtScope,
+    AtExactScope,
     AssignedTo(String),
 }
 
@@ -228,6 +229,7 @@ impl Reader {
         self.expect(Token::Open)?;
         let filter = match name {
             "atscope" => Filter::AtScope,
+            "atexactscope" => Filter::AtExactScope,
             "assignedto" => Filter::AssignedTo(self.text()?),
             "startswith" => {
                 let field = self.field()?;
@@ -265,6 +267,7 @@ mod tests {
         let one = Filter::parse("resourceType eq 'Microsoft.KeyVault/vaults'").unwrap();
         assert_eq!(one, Filter::Is { field: "resourceType".into(), value: "Microsoft.KeyVault/vaults".into(), not: false });
         assert_eq!(Filter::parse("atScope()").unwrap(), Filter::AtScope);
+        assert_eq!(Filter::parse("atExactScope()").unwrap(), Filter::AtExactScope);
         assert!(matches!(Filter::parse("atScope() and assignedTo('x')").unwrap(), Filter::And(..)));
         assert!(matches!(Filter::parse("tagName eq 'it''s' and tagValue eq '1' or name eq 'a'").unwrap(), Filter::Or(..)));
         assert!(matches!(Filter::parse("(a eq '1' or b eq '2') and c ne '3'").unwrap(), Filter::And(..)));

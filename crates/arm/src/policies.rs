@@ -1,7 +1,7 @@
 //! Azure Policy upon what is written here: which policies reach a resource, and what they make of a wish before anything
 //! of it is stored. The language is `policy`'s; assignments, definitions and exemptions are facts (`rulings`).
 
-use crate::model::{Group, ScopeTags, TAGS};
+use crate::model::{Group, RESOURCES, Resource, ScopeTags, TAGS, row_name};
 use crate::rulings::{self, DEFINITION, EXEMPTION, POLICY, SET, inner, outer, outer_scope};
 use crate::{Arm, builtin_policies};
 use base::{Error, Kind, ResourceId, Result, TenantId, Timestamp};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use service::{Have, Neighbours, Want};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use trust::{Access, Fact, Facts, Permit, Scoped, Version};
+use trust::{Access, Fact, Facts, Permit, Scoped, Span, Version};
 
 /// Assignments kept ready. Beyond that all are read anew: a bound, not a measure.
 const KEPT_MAX: usize = 4_096;
@@ -296,6 +296,35 @@ pub(crate) async fn govern_delete<A: Access>(
     let around = surroundings(permit, near, None, "").await?;
     let denials = policy::judge_delete(&subject, &reached.policies, &around, arm);
     if denials.is_empty() { Ok(()) } else { Err(policy::refusal(id.name(), &denials)) }
+}
+
+/// What is in a group, when the group is to be deleted: each resource as by a deletion of its own, but where a policy lets it
+/// go with its group.
+pub(crate) async fn govern_contents(arm: &Arm, permit: &Permit<trust::Write>, near: &Neighbours, group: &ResourceId) -> Result<()> {
+    let Some(tenant) = permit.tenant() else { return Ok(()) };
+    if near.facts(|f| f.scoped_above(POLICY, group).is_empty() && f.scoped_below(POLICY, group).next().is_none()) {
+        return Ok(());
+    }
+    let around = surroundings(permit, near, None, "").await?;
+    let prefix = format!("{}/", row_name(group));
+    let mut span = Span::prefix(&prefix);
+    loop {
+        let page = permit.data().scan::<Resource>(RESOURCES, span, 1_000).await?;
+        for (_, row) in page.rows {
+            let have = row.value.have;
+            let Ok(kind) = arm.kind_of(&have.id) else { continue };
+            let mut reached = near.facts(|f| arm.policies_for(f, tenant, &have.id, near.clock.now()))?.policies;
+            reached.retain(|p| !p.definition.goes_with_its_group);
+            let denials = policy::judge_delete(&of_resource(&**kind, &have), &reached, &around, arm);
+            if !denials.is_empty() {
+                return Err(policy::refusal(have.id.name(), &denials));
+            }
+        }
+        match page.next {
+            Some(next) => span = Span::prefix(&prefix).from(next),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// A resource that is there.

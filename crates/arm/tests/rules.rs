@@ -476,6 +476,10 @@ async fn policies_refuse_change_and_note() {
     w.ok("PUT", &exemption, exempt("2999-01-01T00:00:00Z")).await;
     assert_eq!(w.put_account("rg", "noted", json!({"minimumTlsVersion": "TLS1_2"})).await.status, 200);
 
+    for (filter, count) in [("", 1), ("?$filter=atScope()", 0), ("?$filter=atExactScope()", 0)] {
+        let list = format!("{}{filter}", w.auth(&w.group("rg"), "policyExemptions", "").trim_end_matches('/'));
+        assert_eq!(w.ok("GET", &list, Value::Null).await["value"].as_array().unwrap().len(), count, "{filter}");
+    }
     // the state of compliance is what is there now
     let states = format!("{}/providers/Microsoft.PolicyInsights/policyStates/latest", w.sub());
     let query = w.ok("POST", &format!("{states}/queryResults?$filter=complianceState ne 'Compliant'"), Value::Null).await;
@@ -533,6 +537,8 @@ async fn policies_refuse_change_and_note() {
     let parameters = json!({"listOfResourceTypesDisallowedForDeletion": {"value": ["Microsoft.Storage/storageAccounts"]}});
     w.ok("PUT", &assignment("keep"), assign(keep, parameters)).await;
     w.refused("DELETE", &w.account("rg", "secure"), Value::Null, "RequestDisallowedByPolicy").await;
+    // nor with its group
+    w.refused("DELETE", &w.group("rg"), Value::Null, "RequestDisallowedByPolicy").await;
     w.ok("DELETE", &assignment("keep"), Value::Null).await;
     assert!(w.admin("DELETE", &w.account("rg", "secure"), Value::Null).await.status < 300);
 

@@ -81,6 +81,8 @@ pub struct Definition {
     pub existence: Option<Existence>,
     /// `denyAction`: `delete`.
     pub denied_actions: Vec<String>,
+    /// `denyAction`: what it protects goes with its resource group all the same (`cascadeBehaviors`).
+    pub goes_with_its_group: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -315,6 +317,7 @@ impl Definition {
             conflict_denies: true,
             existence: None,
             denied_actions: Vec::new(),
+            goes_with_its_group: false,
         };
         if let Some(details) = member(then, "details") {
             found.details(details, &mut reader).map_err(wrong)?;
@@ -374,6 +377,14 @@ impl Definition {
             if self.denied_actions.len() != actions.len() || self.denied_actions.iter().any(|a| a != "delete") {
                 return Err("'denyAction' knows the action 'delete' only".into());
             }
+        }
+        if let Some(behaviours) = member(map, "cascadeBehaviors") {
+            let of_group = behaviours.as_object().and_then(|b| member(b, "resourceGroup")).map_or(Some("deny"), Value::as_str);
+            self.goes_with_its_group = match of_group.unwrap_or("").to_lowercase().as_str() {
+                "deny" => false,
+                "allow" => true,
+                _ => return Err("'cascadeBehaviors' gives 'resourceGroup' one of 'allow' and 'deny'".into()),
+            };
         }
         if let Some(kind) = member(map, "type") {
             let condition = member(map, "existenceCondition").map(|c| reader.condition(c, 0)).transpose()?;

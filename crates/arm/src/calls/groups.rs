@@ -246,6 +246,7 @@ pub(crate) async fn delete(arm: Arc<Arm>, call: Call, permit: Permit<Write>, nea
 async fn decide_delete(arm: &Arm, permit: &Permit<Write>, id: &ResourceId, near: &Neighbours) -> Result<Change<Operation>> {
     let have = load_live(permit, id).await?;
     policies::govern_delete(arm, permit, near, id, policies::of_group(&have.value)).await?;
+    policies::govern_contents(arm, permit, near, id).await?;
     let now = near.clock.now();
     let operation = Operation {
         id: OperationId::random(&*near.chance),

@@ -379,7 +379,8 @@ pub(crate) async fn delete(_: Arc<Arm>, call: Call, permit: Permit<Write>, near:
     loop {
         let decided = decide_delete(&id, tenant, &near);
         if let Some((receipt, ())) = turns.settle(decided).await? {
-            return Ok(Reply::new(receipt, StatusCode::OK, ""));
+            // done at once; clients know 202 and 204 only
+            return Ok(Reply::new(receipt, StatusCode::NO_CONTENT, ""));
         }
     }
 }
@@ -402,7 +403,7 @@ fn decide_delete(id: &ResourceId, tenant: TenantId, near: &Neighbours) -> Result
     })?;
     parent.map_or(Ok(()), |p| may_change(near, &p))?;
     let batch = there.unchanged(batch).remove_fact(Fact::scoped_key(MANAGEMENT_GROUP, id)).remove_fact(Fact::scoped_key(PARENT, id));
-    Ok(Change { batch: Some(batch), status: 200, answer: () })
+    Ok(Change { batch: Some(batch), status: 204, answer: () })
 }
 
 fn fact_key(fact: &Scoped) -> String {

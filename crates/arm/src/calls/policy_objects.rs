@@ -150,7 +150,7 @@ pub(crate) async fn list(what: What, call: Call, permit: Permit<Read>, near: Nei
         let fits = |body: &Value| {
             let Some(filter) = &filter else { return true };
             filter.fits(&|one| match one {
-                Filter::AtScope => true,
+                Filter::AtScope | Filter::AtExactScope => true,
                 one if one.field().eq_ignore_ascii_case("category") => one.text_fits(body["properties"]["metadata"]["category"].as_str()),
                 one => one.text_fits(
                     body["properties"]
@@ -159,9 +159,14 @@ pub(crate) async fn list(what: What, call: Call, permit: Permit<Read>, near: Nei
                 ),
             })
         };
-        let at_scope = filter.as_ref().is_some_and(|f| f.conditions().contains(&&Filter::AtScope));
-        let mut value = near.facts(|f| listed(f, what, &scope, at_scope))?;
-        if what.is_definition() {
+        let has = |wanted: Filter| filter.as_ref().is_some_and(|f| f.conditions().contains(&&wanted));
+        let reach = match (has(Filter::AtExactScope), has(Filter::AtScope)) {
+            (true, _) => Reach::Exactly,
+            (_, true) => Reach::Above,
+            _ => Reach::AboveAndBelow,
+        };
+        let mut value = near.facts(|f| listed(f, what, &scope, reach))?;
+        if what.is_definition() && reach != Reach::Exactly {
             value.extend(ALL.iter().filter(|b| b.set == (what == What::Set)).map(show_built_in));
         }
         value.retain(fits);
@@ -171,11 +176,21 @@ pub(crate) async fn list(what: What, call: Call, permit: Permit<Read>, near: Nei
     Ok(Reply::json(receipt, StatusCode::OK, &body))
 }
 
-/// Definitions: those of the scope and above. Assignments and exemptions: those that reach the scope and those inside;
-/// with `atScope()` only those that reach it.
-fn listed(facts: &Facts, what: What, scope: &ResourceId, at_scope: bool) -> Result<Vec<Value>> {
-    let mut found: Vec<&Scoped> = facts.scoped_above(what.family(), scope);
-    if !what.is_definition() && !at_scope {
+/// What a list is of: `atExactScope()`, `atScope()`, neither.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Exactly,
+    Above,
+    AboveAndBelow,
+}
+
+/// Definitions: those of the scope and above. Assignments and exemptions: those that reach the scope and those inside.
+fn listed(facts: &Facts, what: What, scope: &ResourceId, reach: Reach) -> Result<Vec<Value>> {
+    let mut found: Vec<&Scoped> = match reach {
+        Reach::Exactly => facts.scoped_at(what.family(), scope).collect(),
+        _ => facts.scoped_above(what.family(), scope),
+    };
+    if !what.is_definition() && reach == Reach::AboveAndBelow {
         found.extend(facts.scoped_below(what.family(), scope).take(10_000));
     }
     found.into_iter().map(|fact| Ok(show(what, &fact.id, &fact.scope, &rulings::read(fact)?))).collect()

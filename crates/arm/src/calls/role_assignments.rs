@@ -320,6 +320,7 @@ fn listed(facts: &Facts, permit: &Permit<Read>, scope: &ResourceId, filter: Opti
         filter.is_none_or(|f| {
             f.fits(&|one| match one {
                 Filter::AtScope => above(a),
+                Filter::AtExactScope => a.scope == *scope,
                 Filter::AssignedTo(_) => members.contains(&a.principal),
                 one => one.text_fits(Some(&a.principal.to_string())),
             })

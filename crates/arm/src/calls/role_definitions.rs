@@ -94,7 +94,7 @@ pub(crate) async fn list(_: Arc<Arm>, call: Call, permit: Permit<Read>, near: Ne
         let fits = |name: &str, kind: &str| {
             filter.as_ref().is_none_or(|f| {
                 f.fits(&|one| match one {
-                    Filter::AtScope => true,
+                    Filter::AtScope | Filter::AtExactScope => true,
                     one if one.field().eq_ignore_ascii_case("roleName") => one.text_fits(Some(name)),
                     one if one.field().eq_ignore_ascii_case("type") => one.text_fits(Some(kind)),
                     _ => false,
