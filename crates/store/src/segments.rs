@@ -435,9 +435,7 @@ impl Appender {
                     let length = put.body.bytes().len() as u64;
                     Ok(Placed { site: self.shared.site.clone(), segment: *segment, offset: offset + start as u64, length })
                 }
-                Err(e) if e.kind() == io::ErrorKind::StorageFull => {
-                    Err(Error::new(Kind::Unavailable, "DiskFull", crate::chunk::DISK_FULL))
-                }
+                Err(e) if e.kind() == io::ErrorKind::StorageFull => Err(Error::new(Kind::Unavailable, "DiskFull", crate::chunk::DISK_FULL)),
                 Err(e) => Err(Error::internal(format!("appending to a segment of site {}: {e}", self.shared.site))),
             };
             // a caller that went away leaves garbage for the collector
