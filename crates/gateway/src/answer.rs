@@ -26,8 +26,13 @@ pub type VerifyBearer = Arc<dyn Fn(&Neighbours, &str, &[String]) -> Result<Calle
 const REQUEST_ID: &str = "x-ms-request-id";
 
 /// Answers a request. `turn` is its place among the requests at once: kept until the work ends, also when the client has
-/// left.
-pub(crate) async fn answer<B>(inner: Arc<Inner>, request: Request<B>, peer: Option<IpAddr>, turn: Option<Turn>) -> Response<ResponseBody>
+/// left; whoever sends the answer keeps it until then.
+pub(crate) async fn answer<B>(
+    inner: Arc<Inner>,
+    request: Request<B>,
+    peer: Option<IpAddr>,
+    turn: Option<Arc<Turn>>,
+) -> Response<ResponseBody>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -10,7 +10,6 @@
 //! | sends a body too slowly | that request | see `answer` |
 
 use crate::Limits;
-use crate::edge::ResponseBody;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -36,11 +35,13 @@ const PENDING_RESETS_MAX: usize = 20;
 /// Streams that we reset for a client's errors; more ends the connection.
 const ERROR_RESETS_MAX: usize = 128;
 
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
 /// How a connection ended.
 #[derive(Debug)]
 pub(crate) enum End {
     /// By the client, by us in good order, or by a fault of the transport.
-    Served(std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>),
+    Served(std::result::Result<(), BodyError>),
     /// No request came.
     NoRequest,
     /// Answers were not taken.
@@ -60,11 +61,13 @@ pub(crate) enum Stop {
 }
 
 /// Serves a connection until it ends, or `stop` says so.
-pub(crate) async fn serve<I, A, F>(io: I, limits: Limits, mut stop: watch::Receiver<Stop>, answer: A) -> End
+pub(crate) async fn serve<I, A, F, B>(io: I, limits: Limits, mut stop: watch::Receiver<Stop>, answer: A) -> End
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: Fn(Request<Incoming>) -> F + Send + 'static,
-    F: Future<Output = Response<ResponseBody>> + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BodyError>,
 {
     let activity = Arc::new(Activity::new());
     let counted = activity.clone();
@@ -174,7 +177,7 @@ impl Working {
         activity.working.fetch_add(1, Ordering::Relaxed);
         Working(activity.clone())
     }
-    fn send(self, response: Response<ResponseBody>) -> Response<Sending> {
+    fn send<B>(self, response: Response<B>) -> Response<Sending<B>> {
         self.0.sending.fetch_add(1, Ordering::Relaxed);
         let activity = self.0.clone();
         response.map(|body| Sending { body, activity })
@@ -189,21 +192,21 @@ impl Drop for Working {
 }
 
 /// An answer on its way out.
-struct Sending {
-    body: ResponseBody,
+struct Sending<B> {
+    body: B,
     activity: Arc<Activity>,
 }
 
-impl Drop for Sending {
+impl<B> Drop for Sending<B> {
     fn drop(&mut self) {
         self.activity.sending.fetch_sub(1, Ordering::Relaxed);
         self.activity.ended();
     }
 }
 
-impl Body for Sending {
+impl<B: Body<Data = Bytes> + Unpin> Body for Sending<B> {
     type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<std::result::Result<Frame<Bytes>, Self::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
@@ -228,7 +231,7 @@ enum Judged {
 struct Watcher {
     head: Duration,
     idle: Duration,
-    /// Since when answers alone are under way, and how many bytes were written by then.
+    /// Since when answers are under way without a pause, and how many bytes were written by then.
     sending: Option<(Instant, u64)>,
 }
 
@@ -245,11 +248,12 @@ impl Watcher {
         if !activity.asked.load(Ordering::Relaxed) {
             return if passed >= self.head { Judged::NoRequest } else { Judged::Fine };
         }
-        if working > 0 || sending == 0 {
+        if sending == 0 {
             self.sending = None;
             let quiet = passed.saturating_sub(Duration::from_millis(activity.last_ms.load(Ordering::Relaxed)));
             return if working == 0 && quiet >= self.idle { Judged::Idle } else { Judged::Fine };
         }
+        // whatever else is being worked at on this connection: a slow request is no excuse for answers that are not taken
         let written = activity.written.load(Ordering::Relaxed);
         let (since, then) = *self.sending.get_or_insert((now, written));
         if now.duration_since(since) < self.idle {

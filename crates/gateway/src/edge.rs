@@ -1,13 +1,16 @@
 //! Connections: accepted within bounds, served, drained.
 
 use crate::connection::{self, End, Stop};
-use crate::places::{Full, Place};
+use crate::places::{Full, Place, Turn};
 use crate::{Gateway, Tls, answer};
 use base::{Error, Kind, Result};
 use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -139,10 +142,14 @@ where
         let (place, inner) = (place.clone(), inner.clone());
         async move {
             match place.turn().await {
-                Ok(turn) => answer::answer(inner, request, Some(peer.ip()), Some(turn)).await,
+                Ok(turn) => {
+                    let turn = Arc::new(turn);
+                    let response = answer::answer(inner, request, Some(peer.ip()), Some(turn.clone())).await;
+                    response.map(|body| Held { body, _turn: Some(turn) })
+                }
                 Err(full) => {
                     inner.trust.stranger("edge", refusal(full), Some(peer.ip()));
-                    answer::busy()
+                    answer::busy().map(|body| Held { body, _turn: None })
                 }
             }
         }
@@ -152,6 +159,27 @@ where
         End::SlowReader => gateway.0.trust.stranger("edge", "SlowReader", Some(peer.ip())),
         End::Served(Err(error)) => tracing::debug!(%error, "a connection ended badly"),
         End::Served(Ok(())) | End::CutOff => {}
+    }
+}
+
+/// An answer whose request keeps its turn until the body has left: who takes answers slowly has not ended its requests.
+struct Held {
+    body: ResponseBody,
+    _turn: Option<Arc<Turn>>,
+}
+
+impl Body for Held {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<std::result::Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

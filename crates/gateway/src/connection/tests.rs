@@ -1,6 +1,7 @@
 //! Clients that hold on to a connection, over a pipe in memory and a clock that the test moves.
 
 use super::*;
+use crate::edge::ResponseBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
@@ -163,6 +164,27 @@ async fn who_does_not_take_an_answer_loses_the_connection() {
         assert!(matches!(end, End::SlowReader | End::Served(Err(_))), "{end:?}");
         assert!(began.elapsed().as_secs() < 180, "{:?}", began.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_goes_on_does_not_hide_answers_that_are_not_taken() {
+    let (mut client, server) = tokio::io::duplex(64 << 10);
+    let (_stop, stopped) = watch::channel(Stop::No);
+    let began = Instant::now();
+    // the first never ends, as an upload that drips; the second is not taken
+    let first = Arc::new(AtomicBool::new(true));
+    let end = tokio::spawn(serve(server, Limits::default(), stopped, move |_| {
+        let first = first.swap(false, Ordering::Relaxed);
+        async move { if first { std::future::pending().await } else { endless() } }
+    }));
+    let asked = [PREFACE, &frame(SETTINGS, 0, 0, b""), &frame(HEADERS, 5, 1, &get()), &frame(HEADERS, 5, 3, &get())].concat();
+    client.write_all(&asked).await.unwrap();
+    // answers pings, takes what comes, and opens no window for more
+    let playing_along = tokio::spawn(async move { while read_until(&mut client, PING).await.is_some() {} });
+    let end = tokio::time::timeout(Duration::from_secs(300), end).await.expect("it is judged").unwrap();
+    assert!(matches!(end, End::SlowReader), "{end:?}");
+    assert!(began.elapsed().as_secs() < 180, "{:?}", began.elapsed());
+    playing_along.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
