@@ -7,7 +7,7 @@ use crate::Limits;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 const SHARDS: usize = 16;
@@ -36,13 +36,24 @@ impl Peer {
     }
 }
 
-/// What one peer holds.
+/// What one peer holds: known for as long as it has a place or a turn. Work of a connection that is gone still counts.
 struct Share {
-    /// Changed under the shard's lock.
+    all: Arc<Places>,
+    peer: Peer,
     places: AtomicUsize,
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
     waiting_max: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut peers = lock(&self.all.peers[self.peer.shard()]);
+        // the peer may have come back meanwhile
+        if peers.get(&self.peer).is_some_and(|share| share.strong_count() == 0) {
+            peers.remove(&self.peer);
+        }
+    }
 }
 
 /// The places and turns of a gateway, over all its listeners.
@@ -50,7 +61,7 @@ pub(crate) struct Places {
     limits: Limits,
     places: Arc<Semaphore>,
     turns: Arc<Semaphore>,
-    peers: [Mutex<HashMap<Peer, Arc<Share>>>; SHARDS],
+    peers: [Mutex<HashMap<Peer, Weak<Share>>>; SHARDS],
 }
 
 /// Why there is no place or turn; also the reason in the tally of strangers.
@@ -81,27 +92,37 @@ impl Places {
 
     /// A place for a connection from there, at once or not at all.
     pub(crate) fn take(self: &Arc<Places>, ip: IpAddr) -> Result<Place, Full> {
-        let (peer, limits) = (Peer::of(ip), &self.limits);
-        let share_of = |all: usize| limits.share_of(all, ip.to_canonical().is_loopback());
-        let mut peers = lock(&self.peers[peer.shard()]);
-        let share = peers.get(&peer).cloned();
-        let held = share.as_ref().map_or(0, |s| s.places.load(Ordering::Relaxed));
-        if held >= share_of(limits.connections_max) {
-            return Err(Full::Peer);
+        let loopback = ip.to_canonical().is_loopback();
+        let (share, places_max) = (self.share(Peer::of(ip), loopback), self.limits.share_of(self.limits.connections_max, loopback));
+        let more = |held: usize| (held < places_max).then_some(held + 1);
+        share.places.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map_err(|_| Full::Peer)?;
+        match self.places.clone().try_acquire_owned() {
+            Ok(place) => Ok(Place { share, _place: place }),
+            Err(_) => {
+                share.places.fetch_sub(1, Ordering::Relaxed);
+                Err(Full::Region)
+            }
         }
-        let place = self.places.clone().try_acquire_owned().map_err(|_| Full::Region)?;
-        let share = share.unwrap_or_else(|| {
-            let turns = share_of(limits.requests_max);
+    }
+
+    /// What a peer holds already, or nothing yet. No share may be let go under the lock: its end takes it, too.
+    fn share(self: &Arc<Places>, peer: Peer, loopback: bool) -> Arc<Share> {
+        let mut peers = lock(&self.peers[peer.shard()]);
+        if let Some(share) = peers.get(&peer).and_then(Weak::upgrade) {
+            return share;
+        }
+        let turns = self.limits.share_of(self.limits.requests_max, loopback);
+        let share = Arc::new(Share {
+            all: self.clone(),
+            peer,
+            places: AtomicUsize::new(0),
+            turns: Arc::new(Semaphore::new(turns)),
+            waiting: AtomicUsize::new(0),
             // who waits may have sent a part of its body already, which lies in memory
-            let waiting_max = (turns / 4).max(1);
-            let share =
-                Share { places: AtomicUsize::new(0), turns: Arc::new(Semaphore::new(turns)), waiting: AtomicUsize::new(0), waiting_max };
-            let share = Arc::new(share);
-            peers.insert(peer, share.clone());
-            share
+            waiting_max: (turns / 4).max(1),
         });
-        share.places.fetch_add(1, Ordering::Relaxed);
-        Ok(Place { all: self.clone(), peer, share, _place: place })
+        peers.insert(peer, Arc::downgrade(&share));
+        share
     }
 
     #[cfg(test)]
@@ -112,26 +133,21 @@ impl Places {
 
 /// A connection's place, free again when it is dropped.
 pub(crate) struct Place {
-    all: Arc<Places>,
-    peer: Peer,
     share: Arc<Share>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut peers = lock(&self.all.peers[self.peer.shard()]);
-        if self.share.places.fetch_sub(1, Ordering::Relaxed) == 1 {
-            peers.remove(&self.peer);
-        }
+        self.share.places.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// A request's place among the requests at once.
-#[derive(Debug)]
 pub(crate) struct Turn {
     _peer: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
+    _share: Arc<Share>,
 }
 
 impl Place {
@@ -147,8 +163,8 @@ impl Place {
             }
         };
         // who waits here has a turn among the peer's, so their number is bounded too
-        let _all = self.all.turns.clone().acquire_owned().await.map_err(|_| Full::Region)?;
-        Ok(Turn { _peer, _all })
+        let _all = self.share.all.turns.clone().acquire_owned().await.map_err(|_| Full::Region)?;
+        Ok(Turn { _peer, _all, _share: self.share.clone() })
     }
 }
 
@@ -225,18 +241,35 @@ mod tests {
         );
         let mut turns = Vec::new();
         for _ in 0..8 {
-            turns.push(greedy.turn().now_or_never().unwrap().unwrap());
+            turns.push(greedy.turn().now_or_never().unwrap().unwrap_or_else(|e| panic!("{e:?}")));
         }
         let mut waiting: Vec<_> = (0..2).map(|_| Box::pin(greedy.turn())).collect();
         for turn in &mut waiting {
             assert!(turn.as_mut().now_or_never().is_none());
         }
-        assert_eq!(greedy.turn().now_or_never().unwrap().unwrap_err(), Full::Peer);
+        assert_eq!(greedy.turn().now_or_never().unwrap().err(), Some(Full::Peer));
         // whoever gives up waiting makes room for another, and nobody else has noticed anything
         waiting.pop();
         assert!(greedy.turn().now_or_never().is_none());
         assert!(modest.turn().now_or_never().unwrap().is_ok());
         turns.pop();
         assert!(waiting.remove(0).now_or_never().unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn work_that_outlives_its_connection_counts_for_the_next_one() {
+        let places = places(16, 8);
+        let take = || places.take(ip("192.0.2.1")).unwrap_or_else(|e| panic!("{e:?}"));
+        let first = take();
+        let mut working: Vec<_> = (0..2).map(|_| first.turn().now_or_never().unwrap().unwrap_or_else(|e| panic!("{e:?}"))).collect();
+        drop(first);
+        let second = take();
+        let mut waiting = Box::pin(second.turn());
+        assert!(waiting.as_mut().now_or_never().is_none(), "the share is in use");
+        working.pop();
+        assert!(waiting.as_mut().now_or_never().unwrap().is_ok());
+        drop(waiting);
+        drop((second, working));
+        assert_eq!(places.peers_known(), 0);
     }
 }
