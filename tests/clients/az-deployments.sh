@@ -142,6 +142,11 @@ check "sub: succeeds" Succeeded "$(az deployment sub create -l "$location" -n wh
 check "sub: the group has its tag" template "$(az group show -n deployed --query tags.by -o tsv)"
 check "sub: listed" whole "$(az deployment sub list --query '[].name' -o tsv)"
 
+# ── the group as a template
+az group export -n $group > exported.json
+contains "export: names are parameters" storageAccounts_storymany1_name "$(jq -r '.parameters | keys[]' exported.json)"
+check "export: validates elsewhere" Succeeded "$(az deployment group validate -g deployed -f exported.json --parameters storageAccounts_storymany1_name=storyagain --query properties.provisioningState -o tsv)"
+
 # ── taken away
 az deployment sub delete -n whole
 az deployment group delete -g $group -n main

@@ -330,6 +330,73 @@ async fn a_subscription_deployment_makes_groups_and_deploys_into_them() {
     w.audit().await;
 }
 
+/// Templates, plans, what is shown and what is told of a failure may each be longer than a row.
+#[tokio::test]
+async fn long_templates_are_deployed() {
+    let w = world(14).await;
+    w.put_group("g").await;
+    let long = "é".repeat(150_000);
+    let t = template(json!({
+        "parameters": {"long": {"type": "string", "defaultValue": long}, "secret": {"type": "secureString"}},
+        "resources": [
+            with(store("long1"), "tags", json!({"n": "[string(length(parameters('long')))]"})),
+            with(with(store("[format('deep{0}', copyIndex())]"), "copy", json!({"name": "l", "count": 20})), "dependsOn", json!(["long1"])),
+        ],
+        "outputs": {"long": {"type": "string", "value": "[parameters('long')]"}},
+    }));
+    let path = w.deployment("g", "long");
+    for round in 0..2 {
+        let done = w.deploy(&path, &t, json!({"secret": {"value": long}}), "Incremental").await;
+        assert_eq!(done["properties"]["provisioningState"], "Succeeded", "{round}: {}", done["properties"]["error"]);
+        assert_eq!(done["properties"]["outputs"]["long"]["value"], long);
+        let exported = w.call("POST", &format!("{path}/exportTemplate"), Value::Null).await.json();
+        assert_eq!(exported["template"], t);
+        let operations = w.call("GET", &format!("{path}/operations"), Value::Null).await.json();
+        assert_eq!(operations["value"].as_array().unwrap().len(), 21);
+    }
+    assert_eq!(w.call("DELETE", &path, Value::Null).await.status, 204);
+    w.audit().await;
+}
+
+/// What is exported makes the same elsewhere.
+#[tokio::test]
+async fn a_group_is_exported_and_made_again() {
+    let w = world(13).await;
+    w.put_group("g").await;
+    w.put_group("h").await;
+    let account = with(store("exported1"), "tags", json!({"t": "[[not an expression]"}));
+    let done = w
+        .deploy(&w.deployment("g", "first"), &template(json!({"resources": [account, store("exported2")]})), json!({}), "Incremental")
+        .await;
+    assert_eq!(done["properties"]["provisioningState"], "Succeeded", "{done:#}");
+    let path = format!("{}/exportTemplate", w.group("g"));
+    let exported = w.call("POST", &path, json!({"resources": ["*"]})).await;
+    assert_eq!(exported.status, 200, "{}", exported.text());
+    let whole = exported.json()["template"].clone();
+    assert_eq!(
+        whole["parameters"],
+        json!({"storageAccounts_exported1_name": {"type": "String"}, "storageAccounts_exported2_name": {"type": "String"}})
+    );
+    let names = json!({"storageAccounts_exported1_name": {"value": "again1"}, "storageAccounts_exported2_name": {"value": "again2"}});
+    let again = w.deploy(&w.deployment("h", "again"), &whole, names, "Incremental").await;
+    assert_eq!(again["properties"]["provisioningState"], "Succeeded", "{again:#}");
+    let mut found: Vec<Value> = Vec::new();
+    for (group, name) in [("g", "exported1"), ("h", "again1")] {
+        let mut body = w.call("GET", &w.account(group, name), Value::Null).await.json();
+        let properties = body["properties"].as_object_mut().unwrap();
+        properties.retain(|name, _| !name.to_lowercase().contains("time") && name != "primaryEndpoints");
+        found.push(json!([body["tags"], body["sku"], body["kind"], body["location"], body["properties"]]));
+    }
+    assert_eq!(found[0], found[1]);
+    assert_eq!(found[0][0]["t"], "[not an expression]");
+    let one = w.call("POST", &path, json!({"resources": [w.account("g", "exported2")], "options": "SkipAllParameterization"})).await.json();
+    assert_eq!(one["template"]["parameters"], json!({}));
+    assert_eq!(one["template"]["resources"].as_array().unwrap().len(), 1);
+    assert_eq!(w.call("POST", &path, json!({"resources": [1]})).await.status, 400);
+    assert_eq!(w.call("POST", &format!("{}/exportTemplate", w.group("none")), json!({})).await.status, 404);
+    w.audit().await;
+}
+
 /// As soon as it has ended it may be put anew.
 #[tokio::test]
 async fn a_deployment_is_put_again_and_again() {

@@ -1,6 +1,6 @@
 //! What clients call of deployments.
 
-use super::model::{DEPLOYMENTS, Deployment, STEPS, State, Step, TEMPLATES, Template, WORK, Work, step_name};
+use super::model::{DEPLOYMENTS, Deployment, Details, Needed, STEPS, State, Step, TEMPLATES, Template, WORK, Work, read, stage, step_name};
 use super::request::{self, Prepared, mode};
 use super::{KIND, deployment_id, scope_of};
 use crate::Arm;
@@ -13,7 +13,10 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use service::{Call, Head, Neighbours, Reply, collect};
 use std::sync::Arc;
-use trust::{Access, Batch, Caller, Found, Outcome, Permit, Read, Span, Write};
+use trust::{Access, Batch, Caller, Found, Outcome, Permit, Read, Span, Staged, Write};
+
+/// Steps that one commit deletes; a deployment has at most one for each of its 800 resources.
+const STEPS_RUN: usize = 900;
 
 fn not_found(id: &ResourceId) -> Error {
     Error::new(Kind::NotFound, "DeploymentNotFound", format!("Deployment '{}' could not be found.", id.name()))
@@ -39,21 +42,26 @@ pub(super) fn duration(from: Timestamp, to: Timestamp) -> String {
     format!("PT{}.{:03}S", ms / 1000, ms % 1000)
 }
 
-fn show(deployment: &Deployment) -> Value {
+async fn show<A: Access>(permit: &Permit<A>, deployment: &Deployment) -> Result<Value> {
+    let details: Details = read(permit, &deployment.details).await?;
+    Ok(shown(deployment, details))
+}
+
+fn shown(deployment: &Deployment, details: Details) -> Value {
     let mut body = json!({
         "id": deployment.id.as_str(),
         "name": deployment.id.name(),
         "type": KIND,
         "properties": {
             "templateHash": deployment.template_hash,
-            "parameters": parsed(&deployment.parameters),
+            "parameters": details.parameters,
             "mode": mode(deployment.complete),
             "provisioningState": deployment.state.as_str(),
             "timestamp": deployment.changed.rfc3339(),
             "duration": duration(deployment.began, deployment.changed),
             "correlationId": deployment.correlation,
-            "providers": parsed(&deployment.providers),
-            "dependencies": parsed(&deployment.dependencies),
+            "providers": details.providers,
+            "dependencies": details.dependencies,
         },
     });
     if let Some(location) = &deployment.location {
@@ -63,21 +71,22 @@ fn show(deployment: &Deployment) -> Value {
     if tags.as_object().is_some_and(|t| !t.is_empty()) {
         body["tags"] = tags;
     }
-    if let Some(outputs) = &deployment.outputs {
-        body["properties"]["outputs"] = parsed(outputs);
+    if let Some(outputs) = details.outputs {
+        body["properties"]["outputs"] = outputs;
     }
     if deployment.state == State::Succeeded {
-        body["properties"]["outputResources"] = deployment.output_resources.iter().map(|id| json!({"id": id})).collect();
+        body["properties"]["outputResources"] = details.output_resources.iter().map(|id| json!({"id": id})).collect();
     }
-    if let Some(error) = &deployment.error {
-        body["properties"]["error"] = parsed(error);
+    if let Some(error) = details.error {
+        body["properties"]["error"] = error;
     }
     body
 }
 
 pub(super) async fn get(_: Arc<Arm>, call: Call, permit: Permit<Read>, _: Neighbours) -> Result<Reply> {
     let id = deployment_id(&call.head)?;
-    let found = load(&permit, &id).await.map(|f| show(&f.value));
+    let found = async { show(&permit, &load(&permit, &id).await?.value).await };
+    let found = found.await;
     let (receipt, body) = close(permit, found).await?;
     Ok(Reply::json(receipt, StatusCode::OK, &body))
 }
@@ -110,8 +119,11 @@ async fn page(head: &Head, permit: &Permit<Read>) -> Result<Value> {
             span = span.from(from);
         }
         let page = permit.data().scan::<Deployment>(DEPLOYMENTS, span, top - value.len()).await?;
-        let all = page.rows.iter().map(|(_, row)| &row.value);
-        value.extend(all.filter(|d| state.as_ref().is_none_or(|s| s.eq_ignore_ascii_case(d.state.as_str()))).map(show));
+        for (_, row) in &page.rows {
+            if state.as_ref().is_none_or(|s| s.eq_ignore_ascii_case(row.value.state.as_str())) {
+                value.push(show(permit, &row.value).await?);
+            }
+        }
         from = page.next;
         if from.is_none() || value.len() >= top {
             break;
@@ -139,6 +151,24 @@ fn wanted_state(head: &Head) -> Result<Option<String>> {
     }
 }
 
+/// What a PUT puts aside before it decides.
+struct Aside {
+    work: Staged,
+    details: Staged,
+    template: Option<Staged>,
+}
+
+/// A batch that also lets go of what an earlier deployment of this name kept beside its rows.
+async fn dropped(permit: &Permit<Write>, mut batch: Batch, name: &str, have: Option<&Deployment>) -> Result<Batch> {
+    if let Some(have) = have {
+        batch = batch.drop_content(have.details.clone());
+    }
+    if let Some(template) = permit.data().get::<Template>(TEMPLATES, name).await? {
+        batch = batch.delete(TEMPLATES, name).drop_content(template.value.text);
+    }
+    Ok(batch)
+}
+
 /// What a PUT came to.
 enum Decision {
     Began,
@@ -148,23 +178,35 @@ enum Decision {
 
 pub(super) async fn put(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
     let Call { head, body, .. } = call;
-    let read = async {
+    let asked = async {
         let (id, scope) = (deployment_id(&head)?, scope_of(&head)?);
         let asked = request::read(&collect(body, names::BODY_BYTES_MAX).await?, &scope)?;
         let prepared = request::prepare(&arm, &permit, &near, &id, &scope, &asked, false).await?;
         Ok((id, scope, asked, prepared))
     };
-    let (id, scope, asked, prepared) = match read.await {
-        Ok(read) => read,
+    let (id, scope, asked, prepared) = match asked.await {
+        Ok(asked) => asked,
         Err(error) => return refuse(permit, error).await,
     };
-    let work = Work {
-        plan: serde_json::to_string(&prepared.plan).map_err(Error::internal)?,
-        facts: serde_json::to_string(&prepared.region).map_err(Error::internal)?,
+    let Prepared { plan, region, parameters, providers, dependencies } = prepared;
+    let details = Details { parameters, providers, dependencies, ..Details::default() };
+    let staged = async {
+        let needed = Needed { plan, facts: region };
+        let (work, details) = (stage(&permit, &needed).await?, stage(&permit, &details).await?);
+        // what a parent evaluated may hold its secrets: a nested template is not kept
+        let template = match near.caller {
+            Caller::Worker { .. } => None,
+            _ => Some(stage(&permit, &asked.template).await?),
+        };
+        Ok(Aside { work, details, template })
+    };
+    let aside = match staged.await {
+        Ok(aside) => aside,
+        Err(error) => return refuse(permit, error).await,
     };
     let mut turns = Turns::new(permit);
     let (receipt, (decision, deployment, created)) = loop {
-        let decided = decide(turns.permit()?, &near, &head, &id, &scope, &asked, &prepared, &work).await;
+        let decided = decide(turns.permit()?, &near, &head, &id, &scope, &asked, &aside).await;
         match turns.settle(decided).await {
             Ok(Some(done)) => break done,
             Ok(None) => {}
@@ -183,7 +225,7 @@ pub(super) async fn put(arm: Arc<Arm>, call: Call, permit: Permit<Write>, near: 
     let version = head.query.get("api-version").unwrap_or("2024-11-01");
     let poll =
         format!("{}{}/operationStatuses/{}?api-version={version}", paging::base_url(&head), encoded(&deployment.id), deployment.operation);
-    Ok(Reply::json(receipt, status, &show(&deployment)).with("azure-asyncoperation", poll).with("retry-after", "1"))
+    Ok(Reply::json(receipt, status, &shown(&deployment, details)).with("azure-asyncoperation", poll).with("retry-after", "1"))
 }
 
 fn encoded(id: &ResourceId) -> String {
@@ -198,8 +240,7 @@ async fn decide(
     id: &ResourceId,
     scope: &ResourceId,
     asked: &request::Asked,
-    prepared: &Prepared,
-    work: &Work,
+    aside: &Aside,
 ) -> Result<Change<(Decision, Deployment, bool)>> {
     let name = row_name(id);
     let mut batch = Batch::new();
@@ -233,35 +274,31 @@ async fn decide(
         state: State::Accepted,
         template_hash: asked.template_hash.clone(),
         wish: asked.wish.clone(),
-        parameters: prepared.parameters.to_string(),
-        providers: prepared.providers.to_string(),
-        dependencies: prepared.dependencies.to_string(),
-        outputs: None,
-        output_resources: Vec::new(),
-        error: None,
+        details: aside.details.content.clone(),
         correlation: head.header("x-ms-correlation-request-id").map_or_else(|| near.origin.request.to_string(), str::to_owned),
         asked_by: near.caller.principal().cloned(),
         cancel: false,
         began: now,
         changed: now,
     };
-    for step in steps(permit, &name).await? {
-        batch = batch.delete(STEPS, step_name(&name, &step.id));
-    }
     let version = have.as_ref().map(|h| h.version);
-    let batch = batch.unchanged(DEPLOYMENTS, &name, version).put(DEPLOYMENTS, &name, &deployment).put(WORK, &name, work);
-    // what a parent evaluated may hold its secrets: a nested template is not kept
-    let batch = match near.caller {
-        Caller::Worker { .. } => batch.delete(TEMPLATES, &name),
-        _ => batch.put(TEMPLATES, &name, &Template { text: asked.template.to_string() }),
-    };
+    let batch = batch
+        .unchanged(DEPLOYMENTS, &name, version)
+        .put(DEPLOYMENTS, &name, &deployment)
+        .adopt(&aside.details)
+        .put(WORK, &name, &Work { text: aside.work.content.clone() })
+        .adopt(&aside.work);
+    let mut batch = dropped(permit, batch, &name, have.as_ref().map(|h| &h.value)).await?;
+    if let Some(template) = &aside.template {
+        batch = batch.put(TEMPLATES, &name, &Template { text: template.content.clone() }).adopt(template);
+    }
     let created = have.is_none();
     Ok(Change { batch: Some(batch), status: if created { 201 } else { 200 }, answer: (Decision::Began, deployment, created) })
 }
 
 /// What became of the resources of a deployment, so far.
-pub(super) async fn steps<A: Access>(permit: &Permit<A>, name: &str) -> Result<Vec<Step>> {
-    let prefix = step_name(name, "");
+pub(super) async fn steps<A: Access>(permit: &Permit<A>, name: &str, operation: OperationId) -> Result<Vec<Step>> {
+    let prefix = step_name(name, operation, "");
     let (mut all, mut span) = (Vec::new(), Span::prefix(&prefix));
     loop {
         let page = permit.data().scan::<Step>(STEPS, span, 1_000).await?;
@@ -367,9 +404,10 @@ pub(super) async fn delete(_: Arc<Arm>, call: Call, permit: Permit<Write>, _: Ne
                     format!("The deployment '{}' is still active: cancel it, or wait for its end.", id.name()),
                 ));
             }
-            let mut batch = Batch::new().is(DEPLOYMENTS, &name, have.version).delete(DEPLOYMENTS, &name).delete(TEMPLATES, &name);
-            for step in steps(permit, &name).await? {
-                batch = batch.delete(STEPS, step_name(&name, &step.id));
+            let batch = Batch::new().is(DEPLOYMENTS, &name, have.version).delete(DEPLOYMENTS, &name);
+            let mut batch = dropped(permit, batch, &name, Some(&have.value)).await?;
+            for step in steps(permit, &name, have.value.operation).await?.into_iter().take(STEPS_RUN) {
+                batch = batch.delete(STEPS, step_name(&name, have.value.operation, &step.id));
             }
             Ok(Change { batch: Some(batch), status: 204, answer: () })
         };
@@ -386,7 +424,7 @@ pub(super) async fn export(_: Arc<Arm>, call: Call, permit: Permit<Write>, _: Ne
         load(&permit, &id).await?;
         let kept = permit.data().get::<Template>(TEMPLATES, row_name(&id)).await?;
         let template = kept.ok_or_else(|| Error::not_implemented("The template of a nested deployment"))?;
-        Ok(json!({"template": parsed(&template.value.text)}))
+        Ok(json!({"template": read::<_, Value>(&permit, &template.value.text).await?}))
     };
     let found = found.await;
     let (receipt, body) = close(permit, found).await?;
@@ -415,7 +453,7 @@ pub(super) async fn operations(_: Arc<Arm>, call: Call, permit: Permit<Read>, _:
     let id = deployment_id(&call.head)?;
     let found = async {
         let have = load(&permit, &id).await?;
-        let mut all = steps(&permit, &row_name(&id)).await?;
+        let mut all = steps(&permit, &row_name(&id), have.value.operation).await?;
         all.sort_by_key(|s| std::cmp::Reverse(s.ended));
         Ok(json!({"value": all.iter().map(|s| show_step(&have.value.id, s)).collect::<Vec<_>>()}))
     };
@@ -429,7 +467,7 @@ pub(super) async fn operation(_: Arc<Arm>, call: Call, permit: Permit<Read>, _: 
     let wanted = call.head.params.get("op").to_uppercase();
     let found = async {
         let have = load(&permit, &id).await?;
-        let step = permit.data().get::<Step>(STEPS, step_name(&row_name(&id), &wanted)).await?;
+        let step = permit.data().get::<Step>(STEPS, step_name(&row_name(&id), have.value.operation, &wanted)).await?;
         let gone =
             || Error::new(Kind::NotFound, "DeploymentOperationNotFound", format!("Deployment operation '{wanted}' could not be found."));
         step.map(|s| show_step(&have.value.id, &s.value)).ok_or_else(gone)
@@ -448,8 +486,8 @@ pub(super) async fn status(_: Arc<Arm>, call: Call, permit: Permit<Read>, _: Nei
             return Err(Error::new(Kind::NotFound, "OperationNotFound", format!("The operation '{wanted}' could not be found.")));
         }
         let mut body = json!({"status": have.state.as_str()});
-        if let Some(error) = &have.error {
-            body["error"] = parsed(error);
+        if let Some(error) = read::<_, Details>(&permit, &have.details).await?.error {
+            body["error"] = error;
         }
         Ok((body, have.state.is_over()))
     };

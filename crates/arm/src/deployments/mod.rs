@@ -13,12 +13,14 @@
 //! | `inside` | requests from inside |
 //! | `run` | takes deployments to their end, through restarts |
 //! | `what_if` | what would change |
+//! | `export` | a template of what is in a group |
 //! | `model` | what is stored |
 //!
 //! Secrets: the values of `secureString` and `secureObject` parameters are in the stored plan alone, which is sealed like
-//! every row and goes when the deployment ends. They are in no answer, no operation, no log line and no entry.
+//! everything else and is let go when the deployment ends (its chunks are deleted an hour later). They are in no answer, no operation, no log line and no entry.
 
 mod calls;
+mod export;
 mod inside;
 mod model;
 mod region;
@@ -75,6 +77,15 @@ pub(crate) fn rows(mut table: Builder<Arm>) -> Builder<Arm> {
                 calls::status,
             );
     }
+    table = table.target_is(crate::target::group).write(
+        "Export Resource Group",
+        Method::POST,
+        "/subscriptions/{s}/resourceGroups/{g}/exportTemplate",
+        &[],
+        &["Microsoft.Resources/subscriptions/resourceGroups/exportTemplate/action"],
+        export::group,
+    );
+    table = table.target_is(target);
     // clients name a group's operations without a provider
     let operations = "/subscriptions/{s}/resourceGroups/{g}/deployments/{name}/operations";
     let action = leak(format!("{KIND}/operations/read"));
@@ -123,20 +134,17 @@ pub(crate) async fn leftovers<A: Access>(permit: &Permit<A>, group: &ResourceId)
     let prefix = format!("{}/", row_name(group));
     let (mut batch, mut found) = (Batch::new(), false);
     let data = permit.data();
-    let rows = [
-        (STEPS, data.scan::<Step>(STEPS, Span::prefix(&prefix), 400).await?.rows.into_iter().map(|(name, _)| name).collect::<Vec<_>>()),
-        (WORK, data.scan::<Work>(WORK, Span::prefix(&prefix), 8).await?.rows.into_iter().map(|(name, _)| name).collect()),
-        (TEMPLATES, data.scan::<Template>(TEMPLATES, Span::prefix(&prefix), 8).await?.rows.into_iter().map(|(name, _)| name).collect()),
-        (
-            DEPLOYMENTS,
-            data.scan::<Deployment>(DEPLOYMENTS, Span::prefix(&prefix), 100).await?.rows.into_iter().map(|(name, _)| name).collect(),
-        ),
-    ];
-    for (table, names) in rows {
-        for name in names {
-            found = true;
-            batch = batch.delete(table, name);
-        }
+    for (name, _) in data.scan::<Step>(STEPS, Span::prefix(&prefix), 400).await?.rows {
+        (batch, found) = (batch.delete(STEPS, name), true);
+    }
+    for (name, row) in data.scan::<Work>(WORK, Span::prefix(&prefix), 100).await?.rows {
+        (batch, found) = (batch.delete(WORK, name).drop_content(row.value.text), true);
+    }
+    for (name, row) in data.scan::<Template>(TEMPLATES, Span::prefix(&prefix), 100).await?.rows {
+        (batch, found) = (batch.delete(TEMPLATES, name).drop_content(row.value.text), true);
+    }
+    for (name, row) in data.scan::<Deployment>(DEPLOYMENTS, Span::prefix(&prefix), 100).await?.rows {
+        (batch, found) = (batch.delete(DEPLOYMENTS, name).drop_content(row.value.details), true);
     }
     Ok(found.then_some(batch))
 }

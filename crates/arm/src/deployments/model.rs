@@ -1,15 +1,23 @@
 //! What is stored of deployments. Rows are in their subscription's space, named by the folded id below it, so that a list
-//! of a scope is one scan of a prefix. JSON is kept as its text.
+//! of a scope is one scan of a prefix. What may be longer than a row is JSON text beside it.
 
-use base::{OperationId, ResourceId, Stored, Timestamp};
+use super::region::Region;
+use base::{Error, OperationId, ResourceId, Result, Stored, Timestamp};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use trust::{Caller, Keeper, Principal, Table};
+use serde_json::Value;
+use service::Body;
+use template::Plan;
+use trust::{Access, Caller, Content, Keeper, Permit, Principal, Staged, Table, Write};
+
+/// A plan, or what is shown of a deployment: far above what a template of 4 MiB makes.
+const TEXT_BYTES_MAX: usize = 512 << 20;
 
 /// Deployments: `/resourcegroups/a/providers/microsoft.resources/deployments/b`.
 pub(crate) const DEPLOYMENTS: Table = Table::of(Keeper::Arm, 30);
 /// What is needed to go on, secrets included; it goes when the deployment ends. The same names: what is here is to be done.
 pub(crate) const WORK: Table = Table::of(Keeper::Arm, 31);
-/// What became of each resource: the deployment's name, `|`, the operation's id.
+/// What became of each resource: the deployment's name, its operation's id, and the step's, with `|` between.
 pub(crate) const STEPS: Table = Table::of(Keeper::Arm, 32);
 /// The template as it was sent, for `exportTemplate`.
 pub(crate) const TEMPLATES: Table = Table::of(Keeper::Arm, 33);
@@ -51,15 +59,8 @@ pub(crate) struct Deployment {
     pub template_hash: String,
     /// What was asked for, to recognise the same PUT again; a hash.
     pub wish: String,
-    /// Secrets without their values.
-    pub parameters: String,
-    pub providers: String,
-    pub dependencies: String,
-    pub outputs: Option<String>,
-    /// Ids.
-    pub output_resources: Vec<String>,
-    /// `{"code", "message", "details"}`.
-    pub error: Option<String>,
+    /// [`Details`].
+    pub details: Content,
     pub correlation: String,
     pub asked_by: Option<Principal>,
     /// Somebody asked for its end.
@@ -76,11 +77,43 @@ impl Deployment {
     }
 }
 
-/// The plan, and what the template was told of the region.
-#[derive(Clone, Serialize, Deserialize)]
+/// What may be longer than a row.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Details {
+    /// Secrets without their values.
+    pub parameters: Value,
+    pub providers: Value,
+    pub dependencies: Value,
+    pub outputs: Option<Value>,
+    /// Ids.
+    pub output_resources: Vec<String>,
+    /// `{"code", "message", "details"}`.
+    pub error: Option<Value>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Work {
-    pub plan: String,
-    pub facts: String,
+    /// [`Needed`].
+    pub text: Content,
+}
+
+/// The plan, and what the template was told of the region.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Needed {
+    pub plan: Plan,
+    pub facts: Region,
+}
+
+/// Puts a value aside as JSON, for the batch that adopts it.
+pub(crate) async fn stage<T: Serialize>(permit: &Permit<Write>, value: &T) -> Result<Staged> {
+    permit.stage_bytes(serde_json::to_vec(value).map_err(Error::internal)?.into()).await
+}
+
+/// Reads what [`stage`] wrote.
+pub(crate) async fn read<A: Access, T: DeserializeOwned>(permit: &Permit<A>, content: &Content) -> Result<T> {
+    let body = Body::new(Some(content.length), permit.data().content(content, 0..content.length));
+    let bytes = service::collect(body, TEXT_BYTES_MAX).await?;
+    serde_json::from_slice(&bytes).map_err(Error::internal)
 }
 
 /// What became of one resource.
@@ -103,7 +136,7 @@ pub(crate) struct Step {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Template {
-    pub text: String,
+    pub text: Content,
 }
 
 macro_rules! first_version {
@@ -124,7 +157,7 @@ first_version! {
     Template "arm.deployment.template";
 }
 
-/// A step's row: below its deployment's.
-pub(crate) fn step_name(deployment: &str, id: &str) -> String {
-    format!("{deployment}|{id}")
+/// A step's row: below its deployment's. A deployment that is put anew has an operation of its own, and so other steps.
+pub(crate) fn step_name(deployment: &str, operation: OperationId, id: &str) -> String {
+    format!("{deployment}|{operation}|{id}")
 }

@@ -17,7 +17,7 @@ use trust::{Access, Permit};
 
 /// The region as one deployment sees it.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Region {
+pub(crate) struct Region {
     now: String,
     /// The next of these is `newGuid()`; they are made beforehand, since answering is pure.
     guids: Vec<String>,

@@ -6,7 +6,7 @@
 
 use super::calls::steps;
 use super::inside::{self, Request};
-use super::model::{DEPLOYMENTS, Deployment, STEPS, State, Step, WORK, Work, step_name};
+use super::model::{DEPLOYMENTS, Deployment, Details, Needed, STEPS, State, Step, WORK, Work, read, stage, step_name};
 use super::region::Region;
 use crate::Arm;
 use crate::model::{row_name, subscription_of};
@@ -34,6 +34,8 @@ const ROUNDS: usize = 16;
 const QUESTIONS_ROUNDS: usize = 16;
 /// A deployment that may have been stored unseen is looked for so much later.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Of a step's message.
+const MESSAGE_BYTES_MAX: usize = 32 << 10;
 /// A failed resource is tried again so often when the fault may pass.
 const TRIES: u32 = 20;
 const TRY_PAUSE: Duration = Duration::from_millis(250);
@@ -198,6 +200,31 @@ impl Runner {
         Ok(found)
     }
 
+    /// Steps of earlier deployments of this name go.
+    async fn forget_steps(&self, deployment: &Deployment, subscription: &ResourceId, name: &str) -> Result<()> {
+        let (prefix, own) = (format!("{name}|"), step_name(name, deployment.operation, ""));
+        let mut from: Option<Vec<u8>> = None;
+        loop {
+            let permit: Permit<Write> = self.book(subscription, "deployment").await?;
+            let mut span = Span::prefix(&prefix);
+            if let Some(from) = &from {
+                span = span.from(from);
+            }
+            let page = permit.data().scan::<Step>(STEPS, span, 900).await?;
+            let old: Vec<Vec<u8>> = page.rows.into_iter().map(|(name, _)| name).filter(|n| !n.starts_with(own.as_bytes())).collect();
+            if old.is_empty() {
+                permit.close(Outcome::done(200)).await?;
+            } else {
+                let batch = old.into_iter().fold(Batch::new(), |batch, name| batch.delete(STEPS, name));
+                permit.commit(batch, Outcome::done(200)).await?;
+            }
+            match page.next {
+                Some(next) => from = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
     /// Takes a deployment to its end, whatever stands in the way of the books meanwhile.
     async fn run(self, id: ResourceId) {
         {
@@ -235,15 +262,17 @@ impl Runner {
         let permit: Permit<Read> = self.book(&subscription, "deployment").await?;
         let deployment = permit.data().get::<Deployment>(DEPLOYMENTS, &name).await?.map(|d| d.value);
         let work = permit.data().get::<Work>(WORK, &name).await?.map(|w| w.value);
-        let before = steps(&permit, &name).await?;
+        let (Some(deployment), Some(work)) = (deployment, work) else { return permit.close(Outcome::done(200)).await.map(drop) };
+        let before = steps(&permit, &name, deployment.operation).await?;
+        let Needed { plan, facts: region } = read(&permit, &work.text).await?;
+        let details: Details = read(&permit, &deployment.details).await?;
         permit.close(Outcome::done(200)).await?;
-        let (Some(deployment), Some(work)) = (deployment, work) else { return Ok(()) };
-        let plan: Plan = serde_json::from_str(&work.plan).map_err(Error::internal)?;
-        let region: Region = serde_json::from_str(&work.facts).map_err(Error::internal)?;
+        self.forget_steps(&deployment, &subscription, &name).await?;
         let task = Task {
             runner: self.clone(),
             near: self.near(deployment.caller()),
             deployment,
+            details,
             plan: Arc::new(plan),
             region,
             subscription,
@@ -259,6 +288,7 @@ struct Task {
     /// The reach of whoever asked for it.
     near: Neighbours,
     deployment: Deployment,
+    details: Details,
     plan: Arc<Plan>,
     region: Region,
     subscription: ResourceId,
@@ -291,7 +321,7 @@ impl Task {
                 Ok(Some(outputs))
             };
             match finished.await {
-                Ok(Some(outputs)) => self.deployment.outputs = Some(shown(&outputs).to_string()),
+                Ok(Some(outputs)) => self.details.outputs = Some(shown(&outputs)),
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     state = State::Failed;
@@ -300,19 +330,16 @@ impl Task {
             }
         }
         self.deployment.state = state;
-        self.deployment.error = match state {
-            State::Failed => Some(
-                json!({
-                    "code": "DeploymentFailed",
-                    "message": "At least one resource deployment operation failed. Please list deployment operations for details. Please see https://aka.ms/arm-deployment-operations for usage details.",
-                    "details": errors,
-                })
-                .to_string(),
-            ),
-            State::Canceled => Some(json!({"code": "DeploymentCanceled", "message": "The deployment was canceled."}).to_string()),
+        self.details.error = match state {
+            State::Failed => Some(json!({
+                "code": "DeploymentFailed",
+                "message": "At least one resource deployment operation failed. Please list deployment operations for details. Please see https://aka.ms/arm-deployment-operations for usage details.",
+                "details": errors,
+            })),
+            State::Canceled => Some(json!({"code": "DeploymentCanceled", "message": "The deployment was canceled."})),
             _ => None,
         };
-        self.deployment.output_resources = self.plan.resources.iter().filter(|r| r.deployed).map(|r| r.id.clone()).collect();
+        self.details.output_resources = self.plan.resources.iter().filter(|r| r.deployed).map(|r| r.id.clone()).collect();
         self.keep(None, true).await?;
         self.runner.arm.deployments.cancelled().remove(&self.deployment.operation);
         Ok(())
@@ -361,7 +388,7 @@ impl Task {
                 Err(error) => {
                     let error = told(&error);
                     step.succeeded = false;
-                    step.message = Some(json!({"status": "Failed", "error": error}).to_string());
+                    step.message = Some(message(&error));
                     step.status = status_word(&error);
                     errors.push(error);
                 }
@@ -394,18 +421,22 @@ impl Task {
         for _ in 0..ROUNDS {
             let Some(found) = permit.data().get::<Deployment>(DEPLOYMENTS, &self.name).await? else {
                 // its group went, and it with it
-                let batch = Batch::new().absent(DEPLOYMENTS, &self.name).delete(WORK, &self.name);
+                let batch = self.let_go(&permit, Batch::new().absent(DEPLOYMENTS, &self.name)).await?;
                 permit.commit(batch, Outcome::done(200)).await?;
                 return Ok(());
             };
+            self.deployment.details = found.value.details.clone();
             self.deployment.cancel |= found.value.cancel;
-            let mut batch = Batch::new().is(DEPLOYMENTS, &self.name, found.version).put(DEPLOYMENTS, &self.name, &self.deployment);
+            let mut batch = Batch::new().is(DEPLOYMENTS, &self.name, found.version);
             if let Some(step) = step {
-                batch = batch.put(STEPS, step_name(&self.name, &step.id), step);
+                batch = batch.put(STEPS, step_name(&self.name, self.deployment.operation, &step.id), step);
             }
             if over {
-                batch = batch.delete(WORK, &self.name);
+                let details = stage(&permit, &self.details).await?;
+                self.deployment.details = details.content.clone();
+                batch = self.let_go(&permit, batch).await?.drop_content(found.value.details).adopt(&details);
             }
+            batch = batch.put(DEPLOYMENTS, &self.name, &self.deployment);
             match permit.commit(batch, Outcome::done(200)).await {
                 Ok(_) => return Ok(()),
                 Err(CommitFailed { permit: Some(back), .. }) => permit = back,
@@ -413,6 +444,15 @@ impl Task {
             }
         }
         Err(Error::new(Kind::Conflict, "Conflict", "Other requests keep changing this deployment."))
+    }
+
+    /// The work goes, secrets and all.
+    async fn let_go(&self, permit: &Permit<Write>, batch: Batch) -> Result<Batch> {
+        let batch = batch.delete(WORK, &self.name);
+        Ok(match permit.data().get::<Work>(WORK, &self.name).await? {
+            Some(work) => batch.drop_content(work.value.text),
+            None => batch,
+        })
     }
 
     /// `None`: the region stops.
@@ -525,6 +565,16 @@ fn told(error: &Error) -> Value {
         body["details"] = details;
     }
     body
+}
+
+/// The message of a step, which is in a row: without the details of what failed inside, where they are long.
+fn message(error: &Value) -> String {
+    let whole = json!({"status": "Failed", "error": error}).to_string();
+    if whole.len() <= MESSAGE_BYTES_MAX {
+        return whole;
+    }
+    let text: String = error["message"].as_str().unwrap_or_default().chars().take(4_096).collect();
+    json!({"status": "Failed", "error": {"code": error["code"], "message": text}}).to_string()
 }
 
 fn status_word(error: &Value) -> String {
