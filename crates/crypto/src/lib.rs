@@ -11,6 +11,7 @@
 //! | seal a stored record, wrap a key | [`SealKey`], [`seal_record`], [`wrap_key`] |
 //! | seal a chunk of content | [`FrameSealer`], [`FrameOpener`] |
 //! | keep a password | [`password`] |
+//! | check a one-time code | [`totp_step`] |
 //! | sign and check tokens | [`SigningKey`], [`PublicKey`], [`jwt`] |
 //! | check a client's certificate | [`ClientCertificate`] |
 //! | sign the record's notes | [`NoteKey`] |
@@ -36,6 +37,7 @@ mod seal;
 mod secret;
 mod strict_json;
 mod token_key;
+mod totp;
 
 pub use ca::{Ca, ServerCertificate};
 pub use certificate::ClientCertificate;
@@ -51,3 +53,4 @@ pub use refused::Refused;
 pub use seal::{RECORD_OVERHEAD_BYTES, SealKey, open_record, seal_record, unwrap_key, wrap_key};
 pub use secret::{Secret, SecretBytes, equal};
 pub use token_key::{Algorithm, PublicKey, SigningKey};
+pub use totp::{TOTP_STEP_S, base32, totp, totp_step};

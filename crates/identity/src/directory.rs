@@ -18,6 +18,9 @@ pub const AZ_CLIENT: AppId = AppId(Uuid::from_u128(0x04b0_7795_8ddb_461a_bbee_02
 pub const GLOBAL_ADMINISTRATOR: &str = "62e90394-69f5-4237-9190-012177145e10";
 /// Holds the one password of a user.
 pub(crate) const PASSWORD: &str = "password";
+/// Holds the one authenticator of a user, and its recovery codes; the id under which Graph shows it.
+pub(crate) const AUTHENTICATOR: &str = "0b0f7c2e-6a52-4c1d-9a8e-5d1f3f6f7a10";
+pub(crate) const RECOVERY: &str = "recovery";
 /// `zone` of the region-wide name facts that keep user principal names unique.
 pub(crate) const UPN_ZONE: &str = "upn";
 
@@ -288,7 +291,108 @@ pub fn check_password(password: &str, upn: &str) -> Result<()> {
     if password.chars().collect::<std::collections::HashSet<_>>().len() < 5 {
         return refuse("it repeats a few characters");
     }
+    if is_obvious(&lower) {
+        return refuse("it is made of what everybody tries first");
+    }
     Ok(())
+}
+
+/// Words that make most of the passwords in every published list, in the two languages of our pages, and the runs of a
+/// keyboard.
+const OBVIOUS: &[&str] = &[
+    "password",
+    "passwort",
+    "motdepasse",
+    "welcome",
+    "bienvenue",
+    "bonjour",
+    "bleu",
+    "azure",
+    "microsoft",
+    "windows",
+    "admin",
+    "administrator",
+    "administrateur",
+    "changeme",
+    "changeit",
+    "letmein",
+    "default",
+    "secret",
+    "iloveyou",
+    "jetaime",
+    "football",
+    "baseball",
+    "superman",
+    "pokemon",
+    "dragon",
+    "monkey",
+    "sunshine",
+    "princess",
+    "princesse",
+    "doudou",
+    "soleil",
+    "chouchou",
+    "marseille",
+    "company",
+    "entreprise",
+    "france",
+    "summer",
+    "winter",
+    "spring",
+    "autumn",
+    "ete",
+    "hiver",
+    "printemps",
+    "automne",
+    "qwerty",
+    "qwertyuiop",
+    "azerty",
+    "azertyuiop",
+    "qwertz",
+    "asdfghjkl",
+    "qsdfghjklm",
+    "zxcvbnm",
+    "wxcvbn",
+    "abcdefghijklmnopqrstuvwxyz",
+    "1q2w3e4r5t",
+    "1a2z3e4r5t",
+    "qazwsxedc",
+    "test",
+    "user",
+    "root",
+    "pass",
+    "login",
+    "hello",
+    "january",
+    "janvier",
+];
+
+/// True when, with obvious words and digits taken out, fewer than five characters are left: `Password2026!`, `azerty12345678`.
+/// `lower`: in lower case.
+fn is_obvious(lower: &str) -> bool {
+    let plain: String = lower
+        .chars()
+        .map(|c| match c {
+            // the substitutions that guessers know
+            '@' | '4' => 'a',
+            '3' | 'é' | 'è' | 'ê' => 'e',
+            '1' | '!' => 'i',
+            '0' => 'o',
+            '5' | '$' => 's',
+            '7' => 't',
+            c => c,
+        })
+        .collect();
+    let mut words: Vec<&str> = OBVIOUS.to_vec();
+    words.sort_by_key(|word| std::cmp::Reverse(word.len()));
+    let left = |text: &str| {
+        let mut text: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
+        for word in &words {
+            text = text.replace(word, "");
+        }
+        text.chars().filter(|c| c.is_alphabetic()).count()
+    };
+    left(lower).min(left(&plain)) < 5
 }
 
 #[cfg(test)]
@@ -308,7 +412,28 @@ mod tests {
     #[test]
     fn passwords_are_long_and_not_the_name() {
         assert!(check_password("correct horse battery", "anna@contoso.fr").is_ok());
-        for bad in ["short", "elevenchars", "aaaaaaaaaaaaaaaa", "Anna-is-my-name", "anna@contoso.fr", &"ab1c2".repeat(60)] {
+        for good in ["passwords are for people", "G7#kq!zP2wLm", "trois petits chats 42"] {
+            assert!(check_password(good, "anna@contoso.fr").is_ok(), "{good}");
+        }
+        let obvious = [
+            "Password2026!",
+            "P@ssw0rd1234",
+            "azerty12345678",
+            "MotDePasse2026",
+            "123456789012",
+            "qwertyuiop123",
+            "Bienvenue2026!!",
+            "admin-admin-admin",
+            "welcome welcome",
+        ];
+        for bad in obvious.into_iter().chain([
+            "short",
+            "elevenchars",
+            "aaaaaaaaaaaaaaaa",
+            "Anna-is-my-name",
+            "anna@contoso.fr",
+            &"ab1c2".repeat(60),
+        ]) {
             assert_eq!(check_password(bad, "anna@contoso.fr").unwrap_err().target.as_deref(), Some("password"), "{bad}");
         }
     }

@@ -28,6 +28,7 @@
 //! first day).
 
 mod bearer;
+mod conditional;
 mod dialect;
 mod directory;
 mod graph;

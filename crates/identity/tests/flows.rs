@@ -10,6 +10,9 @@ use std::sync::Arc;
 use testkit::{Answer, Kit, Setup};
 use trust::{Ask, Caller, Facts, Rules, Verdict};
 
+#[path = "suite/second_factor.rs"]
+mod second_factor;
+
 const ADMIN_PASSWORD: &str = "correct horse battery";
 const CLIENT_SECRET: &str = "a-secret-of-the-client-application";
 const ARM: &str = "https://management.bleu.localhost/";

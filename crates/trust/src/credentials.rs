@@ -28,6 +28,10 @@ pub enum Credential {
     Hmac { key: Bytes, created: Timestamp },
     /// A client certificate (X.509, DER).
     Certificate { der: Bytes, created: Timestamp, expires: Timestamp },
+    /// The key that a user's authenticator makes codes with, and the step of the last code that was taken.
+    Totp { key: Bytes, created: Timestamp, used: u64 },
+    /// Recovery codes that are left, as HMACs under a key of this set.
+    Recovery { key: Bytes, left: Vec<Bytes>, created: Timestamp },
 }
 
 impl std::fmt::Debug for Credential {
@@ -62,6 +66,8 @@ impl Credential {
             Credential::Password { .. } => "Password",
             Credential::Hmac { .. } => "Hmac",
             Credential::Certificate { .. } => "Certificate",
+            Credential::Totp { .. } => "Totp",
+            Credential::Recovery { .. } => "Recovery",
         }
     }
 }
@@ -70,7 +76,7 @@ impl Credential {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialInfo {
     pub id: String,
-    /// `Password`, `Hmac`, `Certificate`.
+    /// `Password`, `Hmac`, `Certificate`, `Totp`, `Recovery`.
     pub kind: &'static str,
     pub created: Timestamp,
     pub expires: Option<Timestamp>,
@@ -105,7 +111,9 @@ impl<A: Access> Keys<'_, A> {
                 let kind = c.kind();
                 let (created, expires, hint) = match c {
                     Credential::Password { created, expires, hint, .. } => (created, expires, hint),
-                    Credential::Hmac { created, .. } => (created, None, String::new()),
+                    Credential::Hmac { created, .. } | Credential::Totp { created, .. } | Credential::Recovery { created, .. } => {
+                        (created, None, String::new())
+                    }
                     Credential::Certificate { created, expires, .. } => (created, Some(expires), String::new()),
                 };
                 CredentialInfo { id, kind, created, expires, hint }
@@ -174,6 +182,8 @@ impl Credentials<'_> {
             return Ok(Err(Denied::LockedOut { retry_after_s }));
         }
         let all = inner.credentials_of(space, &key, &holder.to_string()).await?;
+        // whoever has the password alone must not clear the count of wrong codes
+        let is_whole_proof = !all.iter().any(|(_, c)| matches!(c, Credential::Totp { .. }));
         let stored: Vec<(String, String, Option<Timestamp>)> = all
             .into_iter()
             .filter_map(|(id, c)| match c {
@@ -200,7 +210,7 @@ impl Credentials<'_> {
         match found {
             Some((_, Some(expires))) if expires <= now => Ok(Err(Denied::Expired)),
             Some((id, _)) => {
-                if attempts.right(&source, now) {
+                if is_whole_proof && attempts.right(&source, now) {
                     self.save_attempts(attempts_row, &key, attempts).await?;
                 }
                 Ok(Ok(id))
@@ -214,7 +224,7 @@ impl Credentials<'_> {
         }
     }
 
-    async fn save_attempts(&self, row: Vec<u8>, key: &crypto::SealKey, attempts: Attempts) -> Result<()> {
+    pub(crate) async fn save_attempts(&self, row: Vec<u8>, key: &crypto::SealKey, attempts: Attempts) -> Result<()> {
         let inner = self.trust.inner();
         let sealed = seal_record(key, &*inner.chance, &row, &base::encode(&attempts)).into();
         let commit = store::Commit { shard: layout::SHARD, idem: 0, checks: Vec::new(), ops: vec![store::Op::Put(row, sealed)] };
@@ -331,7 +341,7 @@ impl Credentials<'_> {
         Ok(Receipt { entry: Some(id) })
     }
 
-    fn tenant_space(&self, tenant: TenantId) -> Result<Option<(SpaceId, crypto::SealKey)>> {
+    pub(crate) fn tenant_space(&self, tenant: TenantId) -> Result<Option<(SpaceId, crypto::SealKey)>> {
         let Some(space) = self.trust.facts(|f| f.space(&ResourceId::tenant(tenant)).cloned()) else { return Ok(None) };
         Ok(Some((space.id, self.trust.inner().keys.space(&space)?)))
     }
@@ -339,7 +349,7 @@ impl Credentials<'_> {
 
 impl crate::Inner {
     /// Every credential of a holder, in id order.
-    async fn credentials_of(&self, space: SpaceId, key: &crypto::SealKey, holder: &str) -> Result<Vec<(String, Credential)>> {
+    pub(crate) async fn credentials_of(&self, space: SpaceId, key: &crypto::SealKey, holder: &str) -> Result<Vec<(String, Credential)>> {
         let prefix = layout::credentials(space, holder);
         let page = self.kv.scan(KeyRange::prefix(&prefix), 1_000, false).await?;
         page.rows

@@ -48,6 +48,7 @@ pub const PARTS: &[Part] = &[
     part("identity", "bleu.identity/tenants/write", Reach::Tenant),
     part("identity", "bleu.identity/tenants/read", Reach::Tenant),
     part("identity", "bleu.identity/clients/read", Reach::Tenant),
+    part("identity", "bleu.identity/credentials/write", Reach::Tenant),
     part("arm", "bleu.arm/subscriptions/write", Reach::Subscription),
     part("arm", "bleu.arm/operations/write", Reach::Subscription),
     part("storage", "bleu.storage/sweep", Reach::Resource("Microsoft.Storage/storageAccounts")),

@@ -9,6 +9,7 @@ mod applications;
 mod body;
 mod groups;
 mod objects;
+mod protection;
 mod users;
 
 pub use body::fuzz_body;
@@ -41,8 +42,9 @@ impl Service for Graph {
     #[rustfmt::skip] // a table: one row a line
     fn operations(self: Arc<Self>) -> Operations {
         use ObjectKind::{Application, Group, ServicePrincipal, User};
-        Operations::of(self)
-            .on(Door::control("graph", &["graph"]), |_, _, caller, _| Ok(Target::of(base::ResourceId::tenant(tenant_of(caller)?))))
+        let table = Operations::of(self)
+            .on(Door::control("graph", &["graph"]), |_, _, caller, _| Ok(Target::of(base::ResourceId::tenant(tenant_of(caller)?))));
+        protection::rows(table)
             .read("Get Me", Method::GET, "/v1.0/me", &[], READ_USERS, objects::me)
             .read("Get Organization", Method::GET, "/v1.0/organization", &[], READ_ORGANIZATION, objects::organization)
             .read("Get Directory Objects", Method::POST, "/v1.0/directoryObjects/getByIds", &[], READ_USERS, objects::by_ids)

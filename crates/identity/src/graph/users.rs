@@ -3,7 +3,7 @@
 use super::answer::{self, Asked, Change, entity};
 use super::body::{need, properties};
 use super::{bad_request, not_found, objects};
-use crate::directory::{Object, ObjectKind, PASSWORD, UPN_ZONE, USERS, check_password, row_name, user_fact};
+use crate::directory::{AUTHENTICATOR, Object, ObjectKind, PASSWORD, RECOVERY, UPN_ZONE, USERS, check_password, row_name, user_fact};
 use crate::seed::password_credential;
 use base::{Error, Kind, ObjectId, ResourceId, Result, TenantId};
 use crypto::SecretBytes;
@@ -157,6 +157,8 @@ async fn gone_user(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> R
         .is(USERS, row_name(id), found.version)
         .delete(USERS, row_name(id))
         .delete_credential(&id.to_string(), PASSWORD)
+        .delete_credential(&id.to_string(), AUTHENTICATOR)
+        .delete_credential(&id.to_string(), RECOVERY)
         .remove_fact(Fact::name_key(UPN_ZONE, &upn));
     Ok(Change::none(forget_principal(near, batch, tenant, id)))
 }

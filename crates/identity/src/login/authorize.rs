@@ -10,8 +10,9 @@
 use super::client::Client;
 use super::issue::{Wish, challenge, open, seal};
 use super::page::{self, FormAction, SignInForm};
+use super::second::{self, Half};
 use super::token::check_user;
-use super::{Authority, Login, record};
+use super::{Authority, Login};
 use crate::dialect::{invalid_grant, invalid_request};
 use base::{AppId, Error, Kind, ObjectId, Result, TenantId, Text, Timestamp};
 use http::StatusCode;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use service::{Call, Head, Neighbours, Public, Reply, collect};
 use std::collections::HashMap;
 use std::sync::Arc;
-use trust::{Directory, Ended, Outcome, Receipt};
+use trust::{Directory, Receipt};
 use wire::oauth::{FORM_BYTES_MAX, Form};
 
 const FLOW: &str = "identity.flow.1";
@@ -51,6 +52,9 @@ struct Flow {
     cookie: [u8; 32],
     expires: Timestamp,
     language: String,
+    /// The password was right; the code is missing.
+    #[serde(default)]
+    half: Option<Half>,
 }
 
 /// An authorization code.
@@ -64,6 +68,8 @@ pub(super) struct Code {
     pub user: ObjectId,
     pub wish: Wish,
     pub issued: Timestamp,
+    #[serde(default)]
+    pub mfa: bool,
     /// The process that made it: another one cannot know whether it was used.
     process: String,
 }
@@ -154,6 +160,7 @@ pub(super) async fn show(login: Arc<Login>, call: Call, public: Public, near: Ne
         cookie: crypto::sha256(cookie.as_bytes()),
         expires: near.clock.now().plus_seconds(FLOW_S),
         language: language.clone(),
+        half: None,
     };
     let html = page_of(&flow, head, &seal(&near, FLOW, &flow), form.get("login_hint").unwrap_or_default(), None);
     Ok(page::reply(public.receipt(), StatusCode::OK, &html, FormAction::HereAnd(&redirect_uri), Some(&cookie)))
@@ -238,8 +245,12 @@ pub(super) async fn sign_in(login: Arc<Login>, call: Call, public: Public, near:
     let authority = Authority::of(&near, head.params.get("tenant"))?;
     let detail = format!("browser by {} for {}", flow.client, flow.wish.resource);
     let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
-    match signed_in(&login, &near, &authority, flow.client, name, password, &detail).await? {
-        SignedIn::Yes(user, receipt) => {
+    let answer = match &flow.half {
+        None => signed_in(&login, &near, &authority, flow.client, name, password, &detail).await?,
+        Some(half) => second::check(&login, &near, half, flow.client, form.get("code").unwrap_or_default(), &detail).await?,
+    };
+    match answer {
+        SignedIn::Yes { user, mfa, receipt } => {
             let code = Code {
                 id: crypto::random_secret_text(&*near.chance, 16),
                 client: flow.client,
@@ -249,13 +260,31 @@ pub(super) async fn sign_in(login: Arc<Login>, call: Call, public: Public, near:
                 user: user.object,
                 wish: flow.wish.clone(),
                 issued: now,
+                mfa,
                 process: login.process(&near).to_owned(),
             };
             Ok(back.code(receipt, seal(&near, CODE, &code)))
         }
+        SignedIn::Half(half, receipt) => {
+            // who knew the cookie of before the password does not get the page of after it
+            let cookie = crypto::random_secret_text(&*near.chance, 24);
+            let flow = Flow { half: Some(half), cookie: crypto::sha256(cookie.as_bytes()), ..flow };
+            let html = page::second(&flow.language, &head.raw_path, &seal(&near, FLOW, &flow), None);
+            let receipt = receipt.unwrap_or_else(|| public.receipt());
+            Ok(page::reply(receipt, StatusCode::OK, &html, FormAction::HereAnd(&flow.redirect_uri), Some(&cookie)))
+        }
+        SignedIn::MustEnrol(_, receipt) => {
+            let receipt = receipt.unwrap_or_else(|| public.receipt());
+            let html = page::must_enrol(&flow.language);
+            Ok(page::reply(receipt, StatusCode::BAD_REQUEST, &html, FormAction::Nowhere, None))
+        }
         SignedIn::No(wrong, receipt) => {
             let receipt = receipt.unwrap_or_else(|| public.receipt());
-            let html = page_of(&flow, &head, form.get("flow").unwrap_or_default(), name, Some(wrong));
+            let sealed = form.get("flow").unwrap_or_default();
+            let html = match flow.half {
+                None => page_of(&flow, &head, sealed, name, Some(wrong)),
+                Some(_) => page::second(&flow.language, &head.raw_path, sealed, Some(wrong)),
+            };
             Ok(page::reply(receipt, StatusCode::BAD_REQUEST, &html, FormAction::HereAnd(&flow.redirect_uri), None))
         }
     }
@@ -263,7 +292,15 @@ pub(super) async fn sign_in(login: Arc<Login>, call: Call, public: Public, near:
 
 /// How a form was answered.
 pub(super) enum SignedIn {
-    Yes(Directory, Receipt),
+    Yes {
+        user: Directory,
+        mfa: bool,
+        receipt: Receipt,
+    },
+    /// The password is right, and proves nothing alone.
+    Half(Half, Option<Receipt>),
+    /// The password is right, and the tenant asks for an authenticator that the user has not set up.
+    MustEnrol(Directory, Option<Receipt>),
     /// What to show; the receipt where a known user was refused.
     No(Text, Option<Receipt>),
 }
@@ -280,18 +317,13 @@ pub(super) async fn signed_in(
 ) -> Result<SignedIn> {
     let mut known = None;
     match check_user(near, authority, name, password, |user| known = Some(user.clone())).await {
-        Ok(user) => {
-            let receipt = record(near, &user, client, Outcome::done(200), detail).await?;
-            Ok(SignedIn::Yes(user, receipt))
-        }
+        Ok(user) => second::after_password(login, near, user, client, detail).await,
         Err(error) if error.kind == Kind::Internal => Err(error),
         Err(error) if error.kind == Kind::Throttled => Ok(SignedIn::No(page::BUSY, None)),
         Err(error) => {
             let receipt = match &known {
-                Some(user) if login.records_refusal(user.object, near.clock.now()) => {
-                    Some(record(near, user, client, Outcome { result: Ended::Refused, ..Outcome::failed(&error) }, detail).await?)
-                }
-                _ => None,
+                Some(user) => second::refused(login, near, user, client, &error, detail).await?,
+                None => None,
             };
             let text = if error.message.starts_with("AADSTS50053") { page::LOCKED } else { page::WRONG };
             Ok(SignedIn::No(text, receipt))
@@ -363,6 +395,7 @@ mod tests {
             user: ObjectId(uuid::Uuid::nil()),
             wish: Wish { resource: String::new(), openid: false, offline_access: false, nonce: None },
             issued: Timestamp(0),
+            mfa: false,
             process: String::new(),
         };
         assert!(login.use_code(&code("a"), Timestamp(0)));

@@ -5,6 +5,7 @@ use super::authorize::{SignedIn, signed_in};
 use super::client::{Client, Presented};
 use super::issue::{Wish, open, seal};
 use super::page::{self, FormAction, SignInForm};
+use super::second::{self, Half};
 use super::{Authority, Login, ok};
 use crate::dialect::invalid_grant;
 use crate::urls::base_of;
@@ -62,7 +63,7 @@ struct Pending {
 enum State {
     Waiting,
     Declined,
-    Granted { tenant: TenantId, user: ObjectId, at: Timestamp },
+    Granted { tenant: TenantId, user: ObjectId, at: Timestamp, mfa: bool },
 }
 
 /// A device code that a user allowed.
@@ -71,6 +72,7 @@ pub(super) struct Granted {
     pub tenant: TenantId,
     pub user: ObjectId,
     pub at: Timestamp,
+    pub mfa: bool,
     pub wish: Wish,
 }
 
@@ -122,10 +124,10 @@ impl Devices {
         let state = match &pending.state {
             State::Waiting => None,
             State::Declined => return Err(Error::invalid("authorization_declined", "AADSTS70017: The user declined the sign-in.")),
-            State::Granted { tenant, user, at } => Some((*tenant, *user, *at)),
+            State::Granted { tenant, user, at, mfa } => Some((*tenant, *user, *at, *mfa)),
         };
-        if let Some((tenant, user, at)) = state {
-            return Ok(Granted { tenant, user, at, wish: pending.wish.clone() });
+        if let Some((tenant, user, at, mfa)) = state {
+            return Ok(Granted { tenant, user, at, mfa, wish: pending.wish.clone() });
         }
         // a second of grace for the way
         let too_soon = pending.polled.is_some_and(|last| now < last.plus_seconds(INTERVAL_S - 1));
@@ -240,6 +242,8 @@ struct Flow {
     user_code: String,
     cookie: [u8; 32],
     expires: Timestamp,
+    /// The password was right; the code is missing.
+    half: Option<Half>,
 }
 
 /// `GET /devicelogin`.
@@ -284,7 +288,7 @@ fn typed(login: &Login, head: &Head, form: &Form, public: Public, near: &Neighbo
         );
     }
     let cookie = page::cookie(head).unwrap_or_else(|| crypto::random_secret_text(&*near.chance, 24));
-    let flow = Flow { user_code: code, cookie: crypto::sha256(cookie.as_bytes()), expires: now.plus_seconds(LIFE_S) };
+    let flow = Flow { user_code: code, cookie: crypto::sha256(cookie.as_bytes()), expires: now.plus_seconds(LIFE_S), half: None };
     let html = device_page(head, language, &client, &seal(near, FLOW, &flow), "", None);
     page::reply(public.receipt(), StatusCode::OK, &html, FormAction::Here, Some(&cookie))
 }
@@ -325,17 +329,34 @@ async fn decided(
     }
     let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
     let detail = format!("device code by {client} for {resource}");
-    match signed_in(login, near, &authority, client, name, password, &detail).await? {
-        SignedIn::Yes(user, receipt) => {
+    let answer = match &flow.half {
+        None => signed_in(login, near, &authority, client, name, password, &detail).await?,
+        Some(half) => second::check(login, near, half, client, form.get("code").unwrap_or_default(), &detail).await?,
+    };
+    match answer {
+        SignedIn::Yes { user, mfa, receipt } => {
             if let Some(pending) = login.devices().waiting(&flow.user_code, now) {
-                pending.state = State::Granted { tenant: user.tenant, user: user.object, at: now };
+                pending.state = State::Granted { tenant: user.tenant, user: user.object, at: now, mfa };
             }
             let html = page::message(language, page::DEVICE, page::ALLOWED.of(language));
             Ok(page::reply(receipt, StatusCode::OK, &html, FormAction::Nowhere, None))
         }
+        SignedIn::Half(half, receipt) => {
+            let cookie = crypto::random_secret_text(&*near.chance, 24);
+            let flow = Flow { half: Some(half), cookie: crypto::sha256(cookie.as_bytes()), ..flow };
+            let html = page::second(language, &head.raw_path, &seal(near, FLOW, &flow), None);
+            Ok(page::reply(receipt.unwrap_or_else(|| public.receipt()), StatusCode::OK, &html, FormAction::Here, Some(&cookie)))
+        }
+        SignedIn::MustEnrol(_, receipt) => {
+            let receipt = receipt.unwrap_or_else(|| public.receipt());
+            Ok(page::reply(receipt, StatusCode::BAD_REQUEST, &page::must_enrol(language), FormAction::Nowhere, None))
+        }
         SignedIn::No(wrong, receipt) => {
             let receipt = receipt.unwrap_or_else(|| public.receipt());
-            let html = device_page(head, language, &client_name, sealed, name, Some(wrong));
+            let html = match flow.half {
+                None => device_page(head, language, &client_name, sealed, name, Some(wrong)),
+                Some(_) => page::second(language, &head.raw_path, sealed, Some(wrong)),
+            };
             Ok(page::reply(receipt, StatusCode::BAD_REQUEST, &html, FormAction::Here, None))
         }
     }
@@ -374,7 +395,7 @@ mod tests {
         assert_eq!(code(devices.poll("d", client, at(6))), "authorization_pending");
         assert_eq!(code(devices.poll("d", client, at(LIFE_S + 1))), "expired_token");
         devices.waiting("BCDF-GHJK", at(7)).unwrap().state =
-            State::Granted { tenant: TenantId(uuid::Uuid::nil()), user: ObjectId(uuid::Uuid::nil()), at: at(7) };
+            State::Granted { tenant: TenantId(uuid::Uuid::nil()), user: ObjectId(uuid::Uuid::nil()), at: at(7), mfa: true };
         assert_eq!(devices.poll("d", client, at(8)).unwrap().wish.resource, "https://r");
         assert!(devices.waiting("BCDF-GHJK", at(8)).is_none());
         devices.add("e".into(), pending("BCDF-GHJL", None), at(8)).unwrap();

@@ -68,6 +68,8 @@ pub(crate) struct Grant<'a> {
     pub wish: &'a Wish,
     /// When the user last typed a password: the start of the session.
     pub session_start: Timestamp,
+    /// The user proved more than a password then.
+    pub mfa: bool,
     /// `{base}/adfs` or `{base}/{tenant}/v2.0`, as the client's discovery document said.
     pub issuer: String,
 }
@@ -132,7 +134,7 @@ fn access_claims(near: &Neighbours, grant: &Grant<'_>, now_s: i64, expires_s: i6
     });
     let extra = if who.kind == PrincipalKind::User {
         let upn = who.upn.clone().unwrap_or_default();
-        json!({ "idtyp": "user", "scp": "user_impersonation", "upn": upn, "unique_name": upn, "preferred_username": upn, "auth_time": grant.session_start.seconds() })
+        json!({ "idtyp": "user", "scp": "user_impersonation", "upn": upn, "unique_name": upn, "preferred_username": upn, "auth_time": grant.session_start.seconds(), "amr": methods(grant), "acr": "1" })
     } else {
         json!({ "idtyp": "app", "app_displayname": who.display_name })
     };
@@ -157,12 +159,19 @@ fn id_claims(grant: &Grant<'_>, now_s: i64, expires_s: i64) -> Value {
         "upn": upn,
         "unique_name": upn,
         "name": who.display_name,
+        "amr": methods(grant),
+        "acr": "1",
         "ver": "2.0",
     });
     if let Some(nonce) = &grant.wish.nonce {
         merge(&mut claims, json!({ "nonce": nonce }));
     }
     claims
+}
+
+/// How the user proved who they are (RFC 8176): by password, by several factors.
+fn methods(grant: &Grant<'_>) -> &'static [&'static str] {
+    if grant.mfa { &["pwd", "mfa"] } else { &["pwd"] }
 }
 
 fn merge(into: &mut Value, more: Value) {
@@ -180,6 +189,9 @@ pub(crate) struct Refresh {
     pub client: AppId,
     pub session_start: Timestamp,
     pub issued: Timestamp,
+    /// Tickets of before there was a second factor say nothing of it.
+    #[serde(default)]
+    pub mfa: bool,
 }
 
 impl Refresh {
@@ -190,6 +202,7 @@ impl Refresh {
             client: grant.client,
             session_start: grant.session_start,
             issued: now,
+            mfa: grant.mfa,
         }
     }
     fn seal(&self, near: &Neighbours) -> String {

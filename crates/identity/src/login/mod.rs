@@ -11,6 +11,8 @@
 //! | `issue.rs` | tokens and their claims, refresh tickets, PKCE |
 //! | `authorize.rs` | sign-in in a browser: authorization code |
 //! | `device.rs` | sign-in on another device: device code |
+//! | `second.rs` | the second factor: when it is asked for, and whether it is right |
+//! | `security.rs` | the page where people set up an authenticator and change their password |
 //! | `page.rs` | the pages people see: French and English, no script needed |
 
 mod authorize;
@@ -18,6 +20,8 @@ mod client;
 mod device;
 mod issue;
 mod page;
+mod second;
+mod security;
 mod token;
 
 use crate::dialect::{oauth_error, unknown_tenant};
@@ -38,6 +42,8 @@ pub struct Login {
     devices: Mutex<device::Devices>,
     codes: Mutex<authorize::UsedCodes>,
     process: OnceLock<String>,
+    /// Held from the look at a person's factors to the change of them: a first authenticator is enrolled once.
+    changing: tokio::sync::Mutex<()>,
     /// Refusals recorded of each principal: the minute and how many.
     refusals: Mutex<HashMap<ObjectId, (i64, u32)>>,
 }
@@ -50,7 +56,14 @@ impl Login {
     /// `services`: everything a token may be asked for (their audiences; [`Service::audiences`]).
     pub fn new(services: &[Arc<dyn Service>]) -> Login {
         let doors = services.iter().flat_map(|s| s.clone().operations().doors.into_iter().map(move |d| (s.clone(), d.name))).collect();
-        Login { doors, devices: Mutex::default(), codes: Mutex::default(), process: OnceLock::new(), refusals: Mutex::default() }
+        Login {
+            doors,
+            devices: Mutex::default(),
+            codes: Mutex::default(),
+            process: OnceLock::new(),
+            changing: tokio::sync::Mutex::default(),
+            refusals: Mutex::default(),
+        }
     }
 
     /// Counts a refusal of a known principal. True when it has an entry of its own.
@@ -108,6 +121,8 @@ impl Service for Login {
             .open("Authorize v1", Method::GET, "/{tenant}/oauth2/authorize", &[names_directory()], authorize::show)
             .open("Sign In", Method::POST, "/{tenant}/oauth2/v2.0/authorize", &[names_directory()], authorize::sign_in)
             .open("Sign In v1", Method::POST, "/{tenant}/oauth2/authorize", &[names_directory()], authorize::sign_in)
+            .open("Security Page", Method::GET, "/{tenant}/security", &[names_directory()], security::show)
+            .open("Change Security", Method::POST, "/{tenant}/security", &[names_directory()], security::act)
             .open("Sign Out", Method::GET, "/{tenant}/oauth2/v2.0/logout", &[names_directory()], sign_out)
             .open("Sign Out v1", Method::GET, "/{tenant}/oauth2/logout", &[names_directory()], sign_out)
             .build()
@@ -229,7 +244,7 @@ fn document(issuer: &str, endpoints: &str, keys: &str, token: &str) -> Value {
         "token_endpoint_auth_signing_alg_values_supported": ["RS256", "PS256"],
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": ["openid", "profile", "email", "offline_access"],
-        "claims_supported": ["aud", "iss", "iat", "nbf", "exp", "auth_time", "tid", "oid", "sub", "preferred_username", "name", "nonce", "ver"],
+        "claims_supported": ["aud", "iss", "iat", "nbf", "exp", "auth_time", "tid", "oid", "sub", "preferred_username", "name", "nonce", "amr", "acr", "ver"],
         "ui_locales_supported": ["en", "fr"],
     })
 }

@@ -43,6 +43,54 @@ pub(super) const ALLOWED: Text = Text {
 };
 pub(super) const REFUSED: Text = Text { en: "Refused. Nothing was signed in.", fr: "Refusé. Aucune connexion n’a été faite." };
 
+const SECOND: Text = Text { en: "Enter your code", fr: "Saisissez votre code" };
+const ONE_TIME_CODE: Text =
+    Text { en: "Code of your authenticator, or a recovery code", fr: "Code de votre application d’authentification, ou code de secours" };
+pub(super) const WRONG_CODE: Text = Text {
+    en: "This code is wrong, or was used already. Wait for the next one.",
+    fr: "Ce code est incorrect, ou a déjà servi. Attendez le suivant.",
+};
+pub(super) const MUST_ENROL: Text = Text {
+    en: "Your organisation asks for a second factor. Set up an authenticator first, then start again from the application.",
+    fr: "Votre organisation exige un second facteur. Configurez d’abord une application d’authentification, puis recommencez depuis l’application.",
+};
+pub(super) const SECURITY: Text = Text { en: "Your sign-in security", fr: "Sécurité de votre connexion" };
+const SET_UP: Text = Text { en: "Set up an authenticator", fr: "Configurer une application d’authentification" };
+const REPLACE: Text = Text { en: "Replace the authenticator", fr: "Remplacer l’application d’authentification" };
+const NO_FACTOR: Text = Text { en: "You sign in with a password alone.", fr: "Vous vous connectez avec un mot de passe seul." };
+const HAS_FACTOR: Text = Text {
+    en: "You sign in with a password and an authenticator. Recovery codes left:",
+    fr: "Vous vous connectez avec un mot de passe et une application d’authentification. Codes de secours restants :",
+};
+const NEW_CODES: Text = Text { en: "New recovery codes", fr: "Nouveaux codes de secours" };
+const REMOVE: Text = Text { en: "Remove the authenticator", fr: "Supprimer l’application d’authentification" };
+pub(super) const IS_REQUIRED: Text =
+    Text { en: "Your organisation asks for a second factor.", fr: "Votre organisation exige un second facteur." };
+const SCAN: Text = Text {
+    en: "Scan this with your authenticator, or type the key into it. Then enter the code that it shows.",
+    fr: "Scannez ceci avec votre application d’authentification, ou saisissez-y la clé. Puis entrez le code affiché.",
+};
+const KEY: Text = Text { en: "Key", fr: "Clé" };
+const CODES: Text = Text { en: "Your recovery codes", fr: "Vos codes de secours" };
+const CODES_ONCE: Text = Text {
+    en: "Each of these works once, when your authenticator is lost. They are shown only now: print them or write them down.",
+    fr: "Chacun fonctionne une fois, si vous perdez votre application d’authentification. Ils ne s’affichent que maintenant : imprimez-les ou notez-les.",
+};
+const NEW_PASSWORD: Text = Text { en: "New password (12 characters or more)", fr: "Nouveau mot de passe (12 caractères ou plus)" };
+const AGAIN: Text = Text { en: "Once more", fr: "Encore une fois" };
+const CHANGE: Text = Text { en: "Change the password", fr: "Changer le mot de passe" };
+const LEAVE: Text = Text { en: "Leave", fr: "Quitter" };
+pub(super) const NOT_THE_SAME: Text =
+    Text { en: "The two passwords are not the same.", fr: "Les deux mots de passe ne sont pas identiques." };
+pub(super) const WEAK_PASSWORD: Text = Text {
+    en: "This password is too easy to guess: take 12 characters or more, not your name, not a common password.",
+    fr: "Ce mot de passe est trop facile à deviner : 12 caractères ou plus, ni votre nom, ni un mot de passe courant.",
+};
+pub(super) const PASSWORD_CHANGED: Text = Text {
+    en: "The password is changed. Everything that was signed in with the old one must sign in again.",
+    fr: "Le mot de passe est changé. Tout ce qui était connecté avec l’ancien doit se reconnecter.",
+};
+
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:12vh auto;padding:0 1rem;color:#161616;background:#fff}\
 h1{font-size:1.4rem}label{display:block;margin:1rem 0 .2rem}input{width:100%;box-sizing:border-box;font:inherit;padding:.5rem;border:1px solid #666;border-radius:4px}\
 button{font:inherit;margin:1.2rem .6rem 0 0;padding:.5rem 1.2rem;border:1px solid #000091;border-radius:4px;background:#fff;color:#000091}\
@@ -153,6 +201,121 @@ pub(super) fn sign_in(form: &SignInForm<'_>) -> String {
         say(no),
     );
     document(form.language, if form.device { DEVICE } else { SIGN_IN }, &main)
+}
+
+/// The beginning of a form that posts to its own page.
+fn form(path: &str, flow: &str) -> String {
+    format!("<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"flow\" value=\"{}\">", escape(path), escape(flow))
+}
+
+fn alert(language: &str, wrong: Option<Text>) -> String {
+    wrong.map_or_else(String::new, |text| format!("<p class=\"wrong\" role=\"alert\">{}</p>", escape(text.of(language))))
+}
+
+fn button(language: &str, class: &str, action: &str, text: Text) -> String {
+    format!("<button class=\"{class}\" name=\"action\" value=\"{action}\">{}</button>", escape(text.of(language)))
+}
+
+fn code_input(language: &str) -> String {
+    format!(
+        "<label for=\"c\">{}</label><input id=\"c\" name=\"code\" type=\"text\" autocomplete=\"one-time-code\" spellcheck=\"false\" maxlength=\"32\" autofocus>",
+        escape(ONE_TIME_CODE.of(language))
+    )
+}
+
+/// Asks for the second factor.
+pub(super) fn second(language: &str, path: &str, flow: &str, wrong: Option<Text>) -> String {
+    let main = [
+        alert(language, wrong),
+        form(path, flow),
+        code_input(language),
+        button(language, "main", "sign-in", SIGN_IN),
+        button(language, "", "cancel", CANCEL),
+        "</form>".into(),
+    ];
+    document(language, SECOND, &main.concat())
+}
+
+/// Sends whoever must enrol to the page for it.
+pub(super) fn must_enrol(language: &str) -> String {
+    let (text, link) = (escape(MUST_ENROL.of(language)), escape(SET_UP.of(language)));
+    document(language, NOT_POSSIBLE, &format!("<p>{text}</p><p><a href=\"/common/security\">{link}</a></p>"))
+}
+
+/// What somebody may change. `codes_left` where there is an authenticator.
+pub(super) fn security(language: &str, path: &str, flow: &str, codes_left: Option<usize>, wrong: Option<Text>) -> String {
+    let say = |text: Text| escape(text.of(language));
+    let mut main = alert(language, wrong);
+    main += &match codes_left {
+        Some(left) => format!("<p>{} {left}</p>", say(HAS_FACTOR)),
+        None => format!("<p>{}</p>", say(NO_FACTOR)),
+    };
+    main += &form(path, flow);
+    main += &button(language, "main", "enrol", if codes_left.is_some() { REPLACE } else { SET_UP });
+    if codes_left.is_some() {
+        main += &button(language, "", "codes", NEW_CODES);
+        main += &button(language, "", "remove", REMOVE);
+    }
+    main += "</form>";
+    main += &form(path, flow);
+    for (name, text) in [("new", NEW_PASSWORD), ("again", AGAIN)] {
+        let _ = write!(
+            main,
+            "<label for=\"{name}\">{}</label><input id=\"{name}\" name=\"{name}\" type=\"password\" autocomplete=\"new-password\" maxlength=\"256\">",
+            say(text)
+        );
+    }
+    main += &button(language, "", "password", CHANGE);
+    main += &button(language, "", "cancel", LEAVE);
+    main += "</form>";
+    document(language, SECURITY, &main)
+}
+
+/// A new key for an authenticator, as a picture and as text (Key URI format of authenticator apps).
+pub(super) fn enrol(language: &str, path: &str, flow: &str, issuer: &str, upn: &str, secret: &str, wrong: Option<Text>) -> String {
+    let (issuer, account) = (wire::percent_encode(issuer, b""), wire::percent_encode(upn, b""));
+    let uri = format!("otpauth://totp/{issuer}:{account}?secret={secret}&issuer={issuer}&algorithm=SHA1&digits=6&period=30");
+    let spaced: Vec<&str> = (0..secret.len()).step_by(4).filter_map(|at| secret.get(at..secret.len().min(at + 4))).collect();
+    let main = [
+        format!("<p>{}</p>", escape(SCAN.of(language))),
+        alert(language, wrong),
+        picture(&uri),
+        format!("<p>{}: <code>{}</code></p>", escape(KEY.of(language)), escape(&spaced.join(" "))),
+        form(path, flow),
+        code_input(language),
+        button(language, "main", "confirm", CONTINUE),
+        button(language, "", "cancel", CANCEL),
+        "</form>".into(),
+    ];
+    document(language, SET_UP, &main.concat())
+}
+
+/// A QR code as SVG: black on white in any colour scheme, with the quiet zone that scanners need (ISO/IEC 18004).
+fn picture(text: &str) -> String {
+    const QUIET: i32 = 4;
+    // a text that is too long for one has no picture: the key stands below as text
+    let Ok(code) = qrcodegen::QrCode::encode_text(text, qrcodegen::QrCodeEcc::Medium) else { return String::new() };
+    let size = code.size() + 2 * QUIET;
+    let mut dots = String::new();
+    for (x, y) in (0..code.size()).flat_map(|y| (0..code.size()).map(move |x| (x, y))).filter(|(x, y)| code.get_module(*x, *y)) {
+        let _ = write!(dots, "M{},{}h1v1h-1z", x + QUIET, y + QUIET);
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {size} {size}\" width=\"240\" height=\"240\" role=\"img\" aria-label=\"QR\">\
+<rect width=\"{size}\" height=\"{size}\" fill=\"#fff\"/><path d=\"{dots}\" fill=\"#000\"/></svg>"
+    )
+}
+
+/// Recovery codes, the only time that they are shown.
+pub(super) fn codes(language: &str, path: &str, flow: &str, codes: &[String]) -> String {
+    let listed: String = codes.iter().map(|code| format!("<li><code>{}</code></li>", escape(code))).collect();
+    let main = [
+        format!("<p>{}</p><ol>{listed}</ol>", escape(CODES_ONCE.of(language))),
+        form(path, flow),
+        button(language, "main", "menu", CONTINUE),
+        "</form>".into(),
+    ];
+    document(language, CODES, &main.concat())
 }
 
 /// Asks for the code of a device.

@@ -2,7 +2,7 @@
 
 use super::client::{Client, Presented, Proof, must_be_enabled, service_principal};
 use super::issue::{Grant, Refresh, Wish, check_verifier, issue, living_user};
-use super::{Authority, Login, authorize, device, ok, record};
+use super::{Authority, Login, authorize, device, ok, record, second};
 use crate::dialect::{invalid_client, invalid_grant, invalid_request, locked_out, oauth_error, unknown_application, wrong_password};
 use crate::directory::{AZ_CLIENT, find_user, holder_of};
 use base::{AppId, Error, Kind, ObjectId, Result, TenantId, Timestamp};
@@ -63,6 +63,12 @@ pub(super) async fn token(login: Arc<Login>, call: Call, public: Public, near: N
     answer(&login, &head, public, &near, attempt, result).await
 }
 
+/// When a user proved who they are, and whether by more than a password.
+struct Session {
+    start: Timestamp,
+    mfa: bool,
+}
+
 struct Request<'a> {
     login: &'a Login,
     head: &'a Head,
@@ -100,7 +106,7 @@ impl Request<'_> {
         let wish = self.wish(attempt)?;
         let proof = client.prove(self.near, &self.authority.segment, principal.tenant).await?;
         must_be_enabled(&principal, app)?;
-        self.issue(&principal, app, proof, &wish, self.near.clock.now())
+        self.issue(&principal, app, proof, &wish, Session { start: self.near.clock.now(), mfa: false })
     }
 
     /// RFC 6749 section 4.3: deprecated, and still what scripts use.
@@ -111,7 +117,9 @@ impl Request<'_> {
         let wish = self.wish(attempt)?;
         let proof = self.user_client(client, None).await?;
         let user = check_user(self.near, self.authority, name, password, |user| attempt.is(user, app)).await?;
-        self.issue(&user, app, proof, &wish, self.near.clock.now())
+        // there is nowhere to type a code
+        second::must_be_enough(self.near, &user, false).await?;
+        self.issue(&user, app, proof, &wish, Session { start: self.near.clock.now(), mfa: false })
     }
 
     /// RFC 6749 section 4.1.3, with PKCE.
@@ -150,7 +158,7 @@ impl Request<'_> {
                 "AADSTS54005: OAuth2 Authorization code was already redeemed, please retry with a new valid code or use an existing refresh token.",
             ));
         }
-        self.issue(&user, app, proof, &wish, ticket.issued)
+        self.issue(&user, app, proof, &wish, Session { start: ticket.issued, mfa: ticket.mfa })
     }
 
     /// RFC 6749 section 6. Any resource of the region may be asked for: the user signed in to the region.
@@ -167,7 +175,8 @@ impl Request<'_> {
         let proof = self.user_client(client, Some(ticket.tenant)).await?;
         let mut wish = self.wish(attempt)?;
         wish.offline_access = true;
-        self.issue(&user, app, proof, &wish, ticket.session_start)
+        second::must_be_enough(self.near, &user, ticket.mfa).await?;
+        self.issue(&user, app, proof, &wish, Session { start: ticket.session_start, mfa: ticket.mfa })
     }
 
     /// RFC 8628 section 3.4.
@@ -178,7 +187,7 @@ impl Request<'_> {
         let code = self.form.get("device_code").or(self.form.get("code"));
         let code = code.map_or_else(|| self.form.need("device_code"), Ok)?;
         let granted = self.login.poll_device(self.near, code, app)?;
-        let device::Granted { tenant, user, at, wish } = granted;
+        let device::Granted { tenant, user, at, mfa, wish } = granted;
         let user = living_user(self.near, tenant, user, at)?;
         attempt.is(&user, app);
         self.must_be_home(tenant)?;
@@ -187,7 +196,7 @@ impl Request<'_> {
         if !self.login.take_device(code) {
             return Err(invalid_grant("AADSTS70000: The provided value for the device code was already used."));
         }
-        self.issue(&user, app, proof, &wish, at)
+        self.issue(&user, app, proof, &wish, Session { start: at, mfa })
     }
 
     /// A client that acts for a user: public, or proving itself.
@@ -228,10 +237,11 @@ impl Request<'_> {
         }
     }
 
-    fn issue(&self, principal: &Directory, client: AppId, proof: Proof, wish: &Wish, session_start: Timestamp) -> Result<Value> {
+    fn issue(&self, principal: &Directory, client: AppId, proof: Proof, wish: &Wish, session: Session) -> Result<Value> {
         self.must_be_known_to(principal, client)?;
         let issuer = self.authority.issuer(self.head, principal.tenant);
-        issue(self.near, &Grant { principal, client, proof, wish, session_start, issuer })
+        let Session { start, mfa } = session;
+        issue(self.near, &Grant { principal, client, proof, wish, session_start: start, mfa, issuer })
     }
 }
 
@@ -301,7 +311,15 @@ async fn identity_token(login: &Login, head: &Head, near: &Neighbours, attempt: 
     }
     must_be_enabled(&principal, app)?;
     let issuer = format!("{}/{}/v2.0", crate::urls::base_of(head), principal.tenant);
-    let grant = Grant { principal: &principal, client: app, proof: Proof::Secret, wish: &wish, session_start: near.clock.now(), issuer };
+    let grant = Grant {
+        principal: &principal,
+        client: app,
+        proof: Proof::Secret,
+        wish: &wish,
+        session_start: near.clock.now(),
+        mfa: false,
+        issuer,
+    };
     let issued = issue(near, &grant)?;
     Ok(json!({
         "access_token": issued["access_token"],
