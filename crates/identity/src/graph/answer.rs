@@ -48,6 +48,20 @@ pub(super) async fn read(permit: Permit<Read>, result: Result<Value>) -> Result<
     }
 }
 
+/// A number or another bare text.
+pub(super) async fn read_text(permit: Permit<Read>, result: Result<String>) -> Result<Reply> {
+    match result {
+        Ok(text) => {
+            let receipt = permit.close(Outcome::done(200).bytes_out(text.len() as u64)).await?;
+            Ok(Reply::new(receipt, StatusCode::OK, text).with("content-type", "text/plain; charset=utf-8"))
+        }
+        Err(error) => {
+            let _receipt = permit.close(Outcome::failed(&error)).await?;
+            Err(error)
+        }
+    }
+}
+
 pub(super) async fn write(permit: Permit<Write>, result: Result<Change>) -> Result<Reply> {
     match result {
         Ok(change) => {

@@ -177,7 +177,25 @@ async fn changed_application(call: &Asked, body: Body, permit: &Permit<Write>, n
         batch = replace_certificates(near, batch, app, &mut all, &certificates)?;
     }
     found.value.set(&all);
+    batch = mirror(batch, app, &all, permit, near).await?;
     Ok(Change::none(put_object(APPLICATION, batch, &found)))
+}
+
+/// What a service principal says because its application does: roles, permissions, names.
+async fn mirror(mut batch: Batch, app: AppId, all: &Map<String, Value>, permit: &Permit<Write>, near: &Neighbours) -> Result<Batch> {
+    let tenant = tenant_of(permit)?;
+    let principals: Vec<ObjectId> =
+        near.facts(|f| f.service_principals(app).iter().filter(|p| p.tenant == tenant).map(|p| p.object).collect());
+    let mut said = service_principal_properties(tenant, all);
+    said.retain(|name, _| ["appDisplayName", "appRoles", "oauth2PermissionScopes", "servicePrincipalNames"].contains(&name.as_str()));
+    for principal in principals {
+        let Some(mut found) = permit.data().get::<Object>(SERVICE_PRINCIPALS, row_name(principal)).await? else { continue };
+        let mut properties = found.value.properties()?;
+        properties.extend(said.clone());
+        found.value.set(&properties);
+        batch = put_object(PRINCIPAL, batch, &found);
+    }
+    Ok(batch)
 }
 
 fn put_object(kind: ObjectKind, batch: Batch, found: &Found<Object>) -> Batch {

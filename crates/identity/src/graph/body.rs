@@ -57,6 +57,8 @@ const GROUP: &[(&str, Shape)] = &[
     ("description", Text),
     ("displayName", Text),
     ("groupTypes", Texts),
+    ("membershipRule", Text),
+    ("membershipRuleProcessingState", Text),
     ("isAssignableToRole", Flag),
     ("mailEnabled", Flag),
     ("mailNickname", Text),
@@ -122,12 +124,7 @@ fn object(bytes: &[u8]) -> Result<Map<String, Value>> {
 }
 
 fn check(kind: ObjectKind, sent: Map<String, Value>) -> Result<Map<String, Value>> {
-    let known = match kind {
-        ObjectKind::User => USER,
-        ObjectKind::Group => GROUP,
-        ObjectKind::Application => APPLICATION,
-        ObjectKind::ServicePrincipal => SERVICE_PRINCIPAL,
-    };
+    let known = known(kind);
     let mut kept = Map::new();
     for (name, value) in sent {
         // "@odata.type" and its kin describe, they are not properties
@@ -148,6 +145,39 @@ fn check(kind: ObjectKind, sent: Map<String, Value>) -> Result<Map<String, Value
         kept.insert(name, value);
     }
     Ok(kept)
+}
+
+fn known(kind: ObjectKind) -> &'static [(&'static str, Shape)] {
+    match kind {
+        ObjectKind::User => USER,
+        ObjectKind::Group => GROUP,
+        ObjectKind::Application => APPLICATION,
+        ObjectKind::ServicePrincipal => SERVICE_PRINCIPAL,
+    }
+}
+
+/// Properties that objects have and clients do not set.
+const GIVEN: &[&str] = &["id", "createdDateTime", "deletedDateTime"];
+const GIVEN_PRINCIPAL: &[&str] = &[
+    "appDisplayName",
+    "appOwnerOrganizationId",
+    "appRoles",
+    "oauth2PermissionScopes",
+    "servicePrincipalNames",
+    "servicePrincipalType",
+    "signInAudience",
+];
+
+/// True for what an object of the kind may have, and so may be asked about.
+pub(super) fn is_property(kind: ObjectKind, name: &str) -> bool {
+    let given = match kind {
+        ObjectKind::ServicePrincipal => GIVEN_PRINCIPAL,
+        ObjectKind::Application => &["appId"],
+        ObjectKind::User | ObjectKind::Group => &[],
+    };
+    known(kind).iter().any(|(known, shape)| *known == name && (*shape != Handled || kind != ObjectKind::User))
+        || GIVEN.contains(&name)
+        || given.contains(&name)
 }
 
 fn fits(shape: Shape, value: &Value) -> bool {

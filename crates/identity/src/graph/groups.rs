@@ -3,7 +3,7 @@
 use super::answer::{self, Asked, Change, entity, home};
 use super::body::{json as read_json, need, properties};
 use super::users::{forget_principal, tenant_of};
-use super::{bad_request, not_found, objects};
+use super::{bad_request, not_found, objects, relations};
 use crate::directory::{GROUPS, Object, ObjectKind, row_name};
 use base::{Error, Kind, ObjectId, Result, Timestamp};
 use http::StatusCode;
@@ -67,33 +67,6 @@ async fn gone_group(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> 
     Ok(Change::none(forget_principal(near, batch, tenant_of(permit)?, found.value.id)))
 }
 
-/// `GET /groups/{id}/members`.
-pub(super) async fn members(_: Arc<super::Graph>, call: Call, permit: Permit<Read>, near: Neighbours) -> Result<Reply> {
-    let (asked, _) = Asked::of(call);
-    let shown = shown_members(&asked, &permit, &near).await;
-    answer::read(permit, shown).await
-}
-
-async fn shown_members(call: &Asked, permit: &Permit<Read>, near: &Neighbours) -> Result<Value> {
-    let options = objects::Options::read(&call.head.query)?;
-    let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value.id;
-    let tenant = permit.tenant().ok_or_else(|| Error::internal("a directory permit is for a tenant"))?;
-    let prefix = format!("member/{tenant}/{group}/");
-    let ids: Vec<ObjectId> = near.facts(|f| {
-        let member = |fact: &Fact| if let Fact::Member { member, .. } = fact { Some(*member) } else { None };
-        f.scan(&prefix).filter_map(member).take(MEMBERS_MAX).collect()
-    });
-    let mut shown = Vec::new();
-    for id in ids {
-        if let Some((_, object)) = objects::some_kind(id, permit, near).await?
-            && options.fits(&object)
-        {
-            shown.push(options.select(object));
-        }
-    }
-    Ok(answer::with_context(format!("{}/$metadata#directoryObjects", home(&call.head)), json!({ "value": shown })))
-}
-
 /// `POST /groups/{id}/members/$ref` with `{"@odata.id": "…/directoryObjects/{id}"}`.
 pub(super) async fn add_member(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
     let (asked, body) = Asked::of(call);
@@ -102,31 +75,17 @@ pub(super) async fn add_member(_: Arc<super::Graph>, call: Call, permit: Permit<
 }
 
 async fn new_member(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
-    let sent = read_json(body).await?;
-    let reference = sent
-        .get("@odata.id")
-        .and_then(Value::as_str)
-        .ok_or_else(|| bad_request("A value is required for property '@odata.id' of the resource.").at("@odata.id"))?;
-    let member: ObjectId = member_of(reference).ok_or_else(|| bad_request("Invalid object identifier.").at("@odata.id"))?;
+    let member = relations::reference(body, permit, near).await?;
     let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value.id;
     let tenant = tenant_of(permit)?;
     let fact = Fact::Member { tenant, group, member };
-    let (exists, already) = near.facts(|f| (f.principal(member).is_some_and(|p| p.tenant == tenant), f.get(&fact.key()).is_some()));
-    if !exists {
-        return Err(not_found(&member.to_string()));
-    }
-    if already {
+    if near.facts(|f| f.get(&fact.key()).is_some()) {
         return Err(bad_request("One or more added object references already exist for the following modified properties: 'members'."));
     }
     if member == group {
         return Err(bad_request("A group cannot be a member of itself."));
     }
     Ok(Change::none(Batch::new().exists(GROUPS, row_name(group)).put_fact(fact)))
-}
-
-/// The id at the end of `https://…/directoryObjects/{id}`.
-fn member_of(reference: &str) -> Option<ObjectId> {
-    reference.rsplit('/').next()?.parse().ok()
 }
 
 /// `DELETE /groups/{id}/members/{member}/$ref`.
@@ -182,16 +141,4 @@ fn groups_of(call: &Asked, permit: &Permit<Read>, near: &Neighbours) -> Result<V
         let object = object.ok_or_else(|| not_found(id))?;
         Ok(f.identities(object).into_iter().filter(|o| *o != object).map(|o| o.to_string()).collect())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_end_with_an_id() {
-        let id = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
-        assert_eq!(member_of(&format!("https://graph.bleu.localhost/v1.0/directoryObjects/{id}")).unwrap().to_string(), id);
-        assert_eq!(member_of("https://graph/v1.0/directoryObjects/"), None);
-    }
 }
