@@ -4,7 +4,7 @@
 //! chunks; beyond [`PIECES_MAX`] chunks, it names index chunks that name them, so that its size in a row is bounded
 //! whatever the length (the layout follows docs/decisions/0004-content.md).
 
-use base::{Error, Result, SiteName};
+use base::{Error, Result};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use store::{ChunkId, Placed};
@@ -23,10 +23,31 @@ pub(crate) const INDEX_PIECES_MAX: usize = 32_768;
 
 /// A handle on bytes that are durable and sealed. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Versions", into = "Versions")]
 pub struct Content {
     /// Plaintext bytes.
     pub length: u64,
     pub(crate) body: Layout,
+}
+
+/// A content as it is stored inside the rows of services, which do not know its form: it says its version by itself. A
+/// case is added when the form changes; none is taken away.
+#[derive(Clone, Serialize, Deserialize)]
+enum Versions {
+    #[serde(rename = "1")]
+    One { length: u64, body: Layout },
+}
+
+impl From<Versions> for Content {
+    fn from(stored: Versions) -> Content {
+        let Versions::One { length, body } = stored;
+        Content { length, body }
+    }
+}
+impl From<Content> for Versions {
+    fn from(Content { length, body }: Content) -> Versions {
+        Versions::One { length, body }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,7 +60,12 @@ pub(crate) enum Layout {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Piece {
     Inline(Bytes),
-    Chunk { id: ChunkId, at: Placed, plain_bytes: u64 },
+    /// `at` is where the chunk was first put: a hint that saves a look into the ledger, which knows.
+    Chunk {
+        id: ChunkId,
+        at: Placed,
+        plain_bytes: u64,
+    },
 }
 
 impl Piece {
@@ -88,13 +114,10 @@ pub struct Staging {
     pub md5: bool,
 }
 
-/// One line of "where the bytes are".
+/// One line of "where the bytes are": every copy of a chunk, all of them good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LedgerRow {
-    pub site: SiteName,
-    /// Sealed bytes.
-    pub bytes: u64,
-    pub(crate) at: Placed,
+pub(crate) struct LedgerRow {
+    pub copies: Vec<Placed>,
 }
 
 base::first_version! { LedgerRow "trust.chunk"; }

@@ -5,12 +5,12 @@ use crate::content::{
 };
 use crate::intake::{Aside, Intake};
 use crate::{Access, ByteStream, Permit, Table, Trust, Write, layout};
-use base::{Error, Kind, Result, Stored};
+use base::{Error, Kind, Result, SpaceId, Stored};
 use bytes::{Bytes, BytesMut};
 use crypto::{FRAME_BYTES, FrameOpener, SealKey, Sha256, open_record, seal_chunk};
 use futures::{StreamExt, stream};
 use std::ops::Range;
-use store::{ChunkId, KeyRange, Version};
+use store::{ChunkId, KeyRange, Placed, Version};
 
 /// Bytes opened at once while streaming: sixteen frames.
 const WINDOW_BYTES: u64 = 16 * FRAME_BYTES as u64;
@@ -168,8 +168,7 @@ impl Reader {
         let opener = FrameOpener::new(&self.key, id.0, &self.aad, plain_bytes);
         let frames = opener.frames_of(part.clone());
         let stored = opener.stored_range(frames.start).start..opener.stored_range(frames.end - 1).end;
-        let site = self.trust.inner().site(&at.site)?;
-        let sealed = site.read(id, &at, stored.clone()).await?;
+        let sealed = self.sealed(id, &at, stored.clone()).await?;
         // opened where it lies, and moved together: a window needs no second buffer
         let mut bytes = sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
         let mut filled = 0;
@@ -185,6 +184,22 @@ impl Reader {
         }
         bytes.truncate(filled);
         Ok(bytes.freeze())
+    }
+
+    /// Sealed bytes of a chunk, from where it was first put; where it is not, from the copies that the ledger knows.
+    async fn sealed(&self, id: ChunkId, hint: &Placed, stored: Range<u64>) -> Result<Bytes> {
+        let inner = self.trust.inner();
+        let read = async |at: &Placed| inner.site(&at.site)?.read(id, at, stored.clone()).await;
+        let failed = match read(hint).await {
+            Ok(bytes) => return Ok(bytes),
+            Err(error) => error,
+        };
+        for copy in inner.copies(SpaceId(uuid::Uuid::from_bytes(self.aad)), id).await?.iter().filter(|copy| *copy != hint) {
+            if let Ok(bytes) = read(copy).await {
+                return Ok(bytes);
+            }
+        }
+        Err(failed)
     }
 
     /// All pieces that index chunks name.

@@ -210,8 +210,10 @@ impl Trust {
                 let page = inner.kv.scan(range.clone(), store::PAGE_ROWS_MAX, false).await?;
                 for row in page.rows {
                     let ledger: crate::content::LedgerRow = base::decode(&open_record(&inner.keys.facts, &row.key, &row.value)?)?;
-                    let sum = held.entry((resource.clone(), ledger.site)).or_default();
-                    *sum = (sum.0 + 1, sum.1 + ledger.bytes);
+                    for copy in ledger.copies {
+                        let sum = held.entry((resource.clone(), copy.site)).or_default();
+                        *sum = (sum.0 + 1, sum.1 + copy.length);
+                    }
                 }
                 match page.next {
                     Some(next) => range = range.resume(next, false),

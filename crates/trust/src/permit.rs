@@ -405,7 +405,7 @@ impl Permit<Write> {
             let count = places.entry(at.site.clone()).or_default();
             *count = (count.0 + 1, count.1 + at.length);
             let row = layout::ledger(self.space.id, *id);
-            let value = base::encode(&LedgerRow { site: at.site.clone(), bytes: at.length, at: at.clone() });
+            let value = base::encode(&LedgerRow { copies: vec![at.clone()] });
             plan.commit.ops.push(Op::Put(row.clone(), seal_record(&inner.keys.facts, &*inner.chance, &row, &value).into()));
         }
         let due = inner.clock.now().plus_seconds(GARBAGE_DELAY_S);
