@@ -395,8 +395,9 @@ impl Service for Arm {
         }
         if error.kind == Kind::Unauthenticated
             && let Ok(value) = HeaderValue::from_str(&format!(
-                "Bearer authorization_uri=\"{}\", error=\"invalid_token\", error_description=\"{}\"",
+                "Bearer authorization_uri=\"{}\", {}, error_description=\"{}\"",
                 metadata::login_url(head),
+                wire::oauth::challenge(&error.message, head.at.seconds()),
                 quotable(&error.message)
             ))
         {

@@ -9,6 +9,7 @@ use base::{AppId, Error, Kind, ObjectId, Result, TenantId};
 use serde_json::{Map, Value};
 use service::Neighbours;
 use trust::{Caller, Denied, Directory, Facts};
+use wire::oauth::REVOKED;
 
 /// The caller of a bearer token. `audiences` are the door's, compared exactly: list each with and without its slash.
 ///
@@ -62,8 +63,14 @@ fn judge(claims: &Map<String, Value>, audiences: &[String], issuers: &crate::url
     let Some(found) = facts.principal(object).filter(|p| p.tenant == tenant) else {
         return Err(invalid("its principal does not exist in the tenant"));
     };
+    if !found.enabled {
+        return Err(invalid("its principal was disabled"));
+    }
     if !may_still_act(found, issued_s) {
-        return Err(invalid("its principal was disabled, or its sessions were revoked"));
+        return Err(refuse(
+            "InvalidAuthenticationToken",
+            format!("Continuous access evaluation resulted in challenge with result: InteractionRequired and code: {REVOKED}"),
+        ));
     }
     Ok(Caller::Principal(principal(found, app)))
 }

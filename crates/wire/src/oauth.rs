@@ -6,6 +6,22 @@ use base::{Error, Result};
 pub const FORM_BYTES_MAX: usize = 64 * 1024;
 const FIELDS_MAX: usize = 100;
 
+/// What the message of a refused token says when its sessions were revoked after it was issued (Microsoft, "Continuous
+/// access evaluation").
+pub const REVOKED: &str = "TokenIssuedBeforeRevocationTimestamp";
+
+/// The parameters of a `WWW-Authenticate` challenge: why the token was refused and, where its sessions were revoked, the
+/// claims that a client must ask for to get a better one than it has in store (Microsoft, "Claims challenges"): one that
+/// was issued now or later. `now_s`: seconds since 1970.
+pub fn challenge(message: &str, now_s: i64) -> String {
+    if !message.contains(REVOKED) {
+        return "error=\"invalid_token\"".into();
+    }
+    let claims = serde_json::json!({ "access_token": { "nbf": { "essential": true, "value": now_s.to_string() } } }).to_string();
+    let claims = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, claims);
+    format!("error=\"insufficient_claims\", claims=\"{claims}\"")
+}
+
 /// An `application/x-www-form-urlencoded` body whose names appear once (RFC 6749 section 3.2).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Form(Vec<(String, String)>);

@@ -120,8 +120,9 @@ impl Service for Graph {
         headers.insert("content-type", HeaderValue::from_static("application/json; charset=utf-8"));
         if error.kind == Kind::Unauthenticated {
             let challenge = format!(
-                "Bearer realm=\"\", authorization_uri=\"{}/common/oauth2/v2.0/authorize\", error=\"invalid_token\"",
-                crate::urls::sign_in_of(&head.urls, &head.host)
+                "Bearer realm=\"\", authorization_uri=\"{}/common/oauth2/v2.0/authorize\", {}",
+                crate::urls::sign_in_of(&head.urls, &head.host),
+                wire::oauth::challenge(&error.message, head.at.seconds())
             );
             if let Ok(challenge) = HeaderValue::from_str(&challenge) {
                 headers.insert("www-authenticate", challenge);

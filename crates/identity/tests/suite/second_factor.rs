@@ -357,7 +357,8 @@ async fn an_administrator_takes_a_lost_authenticator_away() {
     let graph = w.admin_for(GRAPH).await;
     let anna = json!({"accountEnabled": true, "displayName": "Anna", "mailNickname": "anna", "userPrincipalName": "anna@contoso.example", "passwordProfile": {"password": "a pass phrase of hers"}});
     assert_eq!(w.graph("POST", "/users", &graph, anna).await.status, 201);
-    let annas = w.user_token("anna@contoso.example", "a pass phrase of hers", GRAPH).await.json()["access_token"].as_str().unwrap().to_owned();
+    let annas =
+        w.user_token("anna@contoso.example", "a pass phrase of hers", GRAPH).await.json()["access_token"].as_str().unwrap().to_owned();
     let methods = |of: String, token: String| {
         let w = &w;
         async move { w.graph("GET", &format!("{of}/authentication/methods"), &token, Value::Null).await }
@@ -378,4 +379,38 @@ async fn an_administrator_takes_a_lost_authenticator_away() {
     assert_eq!(w.graph("DELETE", &path, &graph, Value::Null).await.status, 204);
     assert_eq!(w.graph("DELETE", &path, &graph, Value::Null).await.status, 404);
     assert_eq!(w.user_token("anna@contoso.example", "a pass phrase of hers", GRAPH).await.status, 200);
+}
+
+/// A token that was given out before lives on in a client's store: every door refuses it from the next request on.
+#[tokio::test]
+async fn revoking_and_disabling_take_effect_at_once_and_say_what_to_do() {
+    let w = world(310).await;
+    let graph = w.admin_for(GRAPH).await;
+    let anna = json!({"accountEnabled": true, "displayName": "Anna", "mailNickname": "anna", "userPrincipalName": "anna@contoso.example", "passwordProfile": {"password": "a pass phrase of hers"}});
+    let id = w.graph("POST", "/users", &graph, anna).await.json()["id"].as_str().unwrap().to_owned();
+    let fresh = || async {
+        let answer = w.user_token("anna@contoso.example", "a pass phrase of hers", GRAPH).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()["access_token"].as_str().unwrap().to_owned()
+    };
+    let annas = fresh().await;
+    assert_eq!(w.graph("GET", "/me", &annas, Value::Null).await.status, 200);
+    assert_eq!(w.graph("POST", &format!("/users/{id}/revokeSignInSessions"), &graph, Value::Null).await.status, 200);
+    let refused = w.graph("GET", "/me", &annas, Value::Null).await;
+    assert_eq!(refused.status, 401);
+    assert!(refused.text().contains("TokenIssuedBeforeRevocationTimestamp"), "{}", refused.text());
+    let told = refused.header("www-authenticate").to_owned();
+    assert!(told.contains("error=\"insufficient_claims\""), "{told}");
+    let claims = told.split("claims=\"").nth(1).unwrap().split('"').next().unwrap();
+    let claims: Value = serde_json::from_slice(&BASE64_STANDARD.decode(claims).unwrap()).unwrap();
+    assert_eq!(claims["access_token"]["nbf"]["essential"], true);
+    // whoever signs in again is in again, with a token that the challenge asks for
+    w.kit.clock.advance_seconds(2);
+    let again = fresh().await;
+    let nbf = super::claims(&again)["nbf"].as_i64().unwrap();
+    assert!(nbf >= claims["access_token"]["nbf"]["value"].as_str().unwrap().parse().unwrap());
+    assert_eq!(w.graph("GET", "/me", &again, Value::Null).await.status, 200);
+    assert_eq!(w.graph("PATCH", &format!("/users/{id}"), &graph, json!({"accountEnabled": false})).await.status, 204);
+    let refused = w.graph("GET", "/me", &again, Value::Null).await;
+    assert!(refused.status == 401 && refused.header("www-authenticate").contains("invalid_token"), "{}", refused.text());
 }
