@@ -31,8 +31,16 @@ const NAMESPACE_PREFIX: &str = "bleu-clients-";
 const SHOWN_LINES_MAX: usize = 120;
 
 /// The stories, in the order in which they run.
-const STORIES: &[&str] =
-    &["az-story.sh", "az-deployments.sh", "az-two-tenants.sh", "az-login-forms.sh", "sdk_default_credential.py", "sdk_blob.py", "rclone.sh"];
+const STORIES: &[&str] = &[
+    "az-story.sh",
+    "az-deployments.sh",
+    "az-rules.sh",
+    "az-two-tenants.sh",
+    "az-login-forms.sh",
+    "sdk_default_credential.py",
+    "sdk_blob.py",
+    "rclone.sh",
+];
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
