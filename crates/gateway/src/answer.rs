@@ -2,7 +2,7 @@
 
 use crate::Inner;
 use crate::edge::ResponseBody;
-use crate::linger::Lingering;
+use crate::linger::{Allowance, Lingering};
 use crate::places::Turn;
 use crate::route::{Route, route};
 use base::{Error, Kind, RequestId, Result};
@@ -37,7 +37,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (mut head, body) = read_head(&inner, request, peer);
+    let (mut head, body, allowance) = read_head(&inner, request, peer);
     let is_head = head.method == Method::HEAD;
     let request_id = head.origin.request;
     let bad_query = Query::parse(&head.raw_query).map(|query| head.query = query).err();
@@ -45,7 +45,7 @@ where
     let reads = matches!(&route, Route::Row { row, .. } if matches!(row.handler, Handler::Read(_)));
     let work = async move {
         let _turn = turn;
-        respond(inner, route, head, bad_query, body).await
+        respond(inner, route, head, bad_query, body, allowance).await
     };
     let panicked = || {
         tracing::error!(request = %request_id, "a handler panicked");
@@ -66,7 +66,7 @@ where
     response
 }
 
-fn read_head<B>(inner: &Inner, request: Request<B>, peer: Option<IpAddr>) -> (Head, Body)
+fn read_head<B>(inner: &Inner, request: Request<B>, peer: Option<IpAddr>) -> (Head, Body, Option<Allowance>)
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -97,7 +97,8 @@ where
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok()).or(body.size_hint().exact());
     // a stream of HTTP/2 is ended alone, and who asks before it sends (100-continue) is told no
     let lingers = parts.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) && !body.is_end_stream();
-    (head, Body::new(length, incoming(body, lingers, inner.limits.idle_s)))
+    let allowance = lingers.then(Allowance::default);
+    (head, Body::new(length, incoming(body, allowance.clone(), inner.limits.idle_s)), allowance)
 }
 
 /// `LocalHost:8443` → `localhost`; `[::1]:8443` → `::1`.
@@ -115,7 +116,7 @@ const BODY_BYTES_A_SECOND: u64 = 1_024;
 
 /// The body as it comes, each part within the idle time, and all of it at no less than a slow line's rate. Only waiting
 /// for the client counts: it is not to blame for a slow disk.
-fn incoming<B>(body: B, lingers: bool, idle_s: u64) -> trust::ByteStream
+fn incoming<B>(body: B, lingers: Option<Allowance>, idle_s: u64) -> trust::ByteStream
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -157,7 +158,14 @@ where
     }))
 }
 
-async fn respond(inner: Arc<Inner>, route: Route, mut head: Head, bad_query: Option<Error>, body: Body) -> Response<ResponseBody> {
+async fn respond(
+    inner: Arc<Inner>,
+    route: Route,
+    mut head: Head,
+    bad_query: Option<Error>,
+    body: Body,
+    allowance: Option<Allowance>,
+) -> Response<ResponseBody> {
     let (service, result) = match route {
         Route::NoDoor => {
             inner.trust.stranger("edge", "UnknownHost", head.origin.peer);
@@ -176,7 +184,7 @@ async fn respond(inner: Arc<Inner>, route: Route, mut head: Head, bad_query: Opt
                     inner.trust.stranger(door.name, &error.code, head.origin.peer);
                     Err(error)
                 }
-                None => handle(&inner, &*service, &row, head.clone(), body).await,
+                None => handle(&inner, &*service, &row, head.clone(), body, allowance).await,
             };
             (service, result)
         }
@@ -200,7 +208,14 @@ fn no_row(head: &Head, other_method: bool) -> Error {
     }
 }
 
-async fn handle(inner: &Inner, service: &dyn Service, row: &service::Operation, head: Head, body: Body) -> Result<Reply> {
+async fn handle(
+    inner: &Inner,
+    service: &dyn Service,
+    row: &service::Operation,
+    head: Head,
+    body: Body,
+    allowance: Option<Allowance>,
+) -> Result<Reply> {
     let near = Neighbours::new(inner.trust.clone(), Caller::Anonymous, head.origin.clone(), inner.urls.clone()).for_part(service.part());
     if let Handler::Open(handler) = &row.handler {
         let call = Call { head, caller: Caller::Anonymous, body };
@@ -229,6 +244,9 @@ async fn handle(inner: &Inner, service: &dyn Service, row: &service::Operation, 
             "AuthenticationFailed",
             "Authentication failed. The 'Authorization' header is missing.",
         ));
+    }
+    if let Some(allowance) = &allowance {
+        allowance.known();
     }
     // malformed: it names nothing that an entry could be about
     let target = target.inspect_err(|error| inner.trust.stranger(row.door.name, &error.code, head.origin.peer))?;
@@ -360,7 +378,7 @@ mod tests {
             let length = if head == 0 { bytes } else { head };
             Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(Bytes::from(vec![0; length]))), 0))
         });
-        incoming(StreamBody::new(parts), false, 60)
+        incoming(StreamBody::new(parts), None, 60)
     }
     fn every(seconds: u64, bytes: usize) -> trust::ByteStream {
         after(0, seconds, bytes)
