@@ -432,7 +432,7 @@ impl Facts {
                 self.principals.remove(&p.object);
             }
             Fact::Member { group, member, .. } => {
-                without(&mut self.groups_of, member, |groups| drop(groups.remove(group)), BTreeSet::is_empty);
+                without(&mut self.groups_of, member, |groups| _ = groups.remove(group), BTreeSet::is_empty);
             }
             Fact::Assignment(a) => {
                 let place = (a.scope.folded().to_owned(), key.to_owned());

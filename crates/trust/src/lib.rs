@@ -241,7 +241,7 @@ impl Trust {
         {
             let whole = base::ResourceId::tenant(owner);
             let ask = Ask { target: whole.clone(), scope: whole, detail: String::new(), ..ask.clone() };
-            return self.gather(&ask, Some(owner), "", &outcome).await;
+            return self.gather_refusal(&ask, Some(owner), &outcome).await;
         }
         if matches!(ask.weight, Weight::Before | Weight::Indexed) {
             let mut event = journal::event(ask, owner, "");
@@ -249,13 +249,19 @@ impl Trust {
             self.append(&event, record::Weight::Before, Phase::Whole, None).await?;
             return Ok(());
         }
-        self.gather(ask, owner, "", &outcome).await
+        self.gather_refusal(ask, owner, &outcome).await
+    }
+
+    /// The line first: whoever does not wait for the answer leaves it behind all the same.
+    async fn gather_refusal(&self, ask: &Ask, owner: Option<TenantId>, outcome: &Outcome) -> Result<()> {
+        self.gather_now(ask, owner, "", outcome);
+        if self.0.is_behind() { self.0.flush().await } else { Ok(()) }
     }
 
     /// Adds a line to the next batched entry; waits for a flush when too many wait.
     pub(crate) async fn gather(&self, ask: &Ask, owner: Option<TenantId>, because: &str, outcome: &Outcome) -> Result<()> {
         // nothing more is answered while what was answered can't be written
-        if self.0.gathered.is_full() || lock(&self.0.backlog).is_full() {
+        if self.0.is_behind() {
             self.0.flush().await?;
         }
         self.gather_now(ask, owner, because, outcome);
@@ -292,6 +298,10 @@ impl Trust {
 }
 
 impl Inner {
+    /// So much waits to be written that whoever reads waits too.
+    fn is_behind(&self) -> bool {
+        self.gathered.is_full() || lock(&self.backlog).is_full()
+    }
     /// Where new bytes go: a site of this region whose place is signed. Every site of a region is in its location, and a
     /// space of another location can't be created, so there is no other choice to make.
     fn place(&self) -> Result<&Arc<dyn Blobs>> {
