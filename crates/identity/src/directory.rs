@@ -34,6 +34,34 @@ pub(crate) const APPLICATION_BY_CLIENT_ID: Table = Table::of(Keeper::Identity, 5
 /// What a tenant began with: one row, without a name.
 pub(crate) const FIRST: Table = Table::of(Keeper::Identity, 6);
 
+/// Owners and managers: `{way}/{from}/{to}`, a row for each direction.
+pub(crate) const LINKS: Table = Table::of(Keeper::Identity, 20);
+/// Assignments of an application's roles: `of/{principal}/{id}` and `to/{resource}/{id}`.
+pub(crate) const APP_ROLES: Table = Table::of(Keeper::Identity, 21);
+/// Delegated permissions (`oauth2PermissionGrant`), by id.
+pub(crate) const CONSENTS: Table = Table::of(Keeper::Identity, 22);
+/// Federated credentials: `{application}/{id}`.
+pub(crate) const FEDERATED: Table = Table::of(Keeper::Identity, 23);
+
+/// Deleted objects and the marks of those that are gone for good, by id.
+pub(crate) const DELETED: Table = Table::of(Keeper::Identity, 24);
+/// Who came to a group or left it last: `{group}/{member}`. For those who ask what changed; rules read the facts.
+pub(crate) const MEMBER_MARKS: Table = Table::of(Keeper::Identity, 25);
+
+/// Whether a member came or left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct MemberMark {
+    pub present: bool,
+}
+
+base::first_version! { MemberMark "identity.member-mark"; }
+
+/// That one object is linked to another; the row's name says all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Link {}
+
+base::first_version! { Link "identity.link"; }
+
 /// The four kinds of directory object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ObjectKind {
@@ -243,6 +271,8 @@ pub(crate) fn service_principal_properties(tenant: TenantId, application: &Map<S
     let mut names = vec![app_id.clone()];
     names.extend(application.get("identifierUris").and_then(Value::as_array).into_iter().flatten().cloned());
     let display_name = application.get("displayName").cloned().unwrap_or_default();
+    let roles = application.get("appRoles").cloned().unwrap_or_else(|| json!([]));
+    let scopes = application.get("api").and_then(|api| api.get("oauth2PermissionScopes")).cloned().unwrap_or_else(|| json!([]));
     into_map(json!({
         "appId": app_id,
         "appDisplayName": display_name.clone(),
@@ -254,8 +284,8 @@ pub(crate) fn service_principal_properties(tenant: TenantId, application: &Map<S
         "signInAudience": "AzureADMyOrg",
         "passwordCredentials": [],
         "keyCredentials": [],
-        "appRoles": [],
-        "oauth2PermissionScopes": [],
+        "appRoles": roles,
+        "oauth2PermissionScopes": scopes,
         "tags": [],
     }))
 }

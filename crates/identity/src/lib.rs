@@ -44,5 +44,7 @@ pub use seed::{Seed, Seeded, seed};
 
 /// Every reader of outside bytes in this crate, for the fuzzer. Forms, scopes and filters are in `wire`, tokens in `crypto`.
 pub mod fuzz {
+    pub use crate::graph::fuzz_batch as fuzz_graph_batch;
     pub use crate::graph::fuzz_body as fuzz_graph_body;
+    pub use crate::graph::fuzz_query as fuzz_graph_query;
 }

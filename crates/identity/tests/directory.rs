@@ -354,3 +354,139 @@ async fn a_batch_is_its_requests() {
     assert_eq!(w.send("POST", "/$batch", json!({"requests": []})).await.status, 400);
     w.kit.audit(Some(tenant())).await;
 }
+
+#[tokio::test]
+async fn what_is_deleted_comes_back_or_is_gone_for_good() {
+    let w = world(105).await;
+    let anna = w.user("anna", json!({"jobTitle": "Pilot"})).await;
+    let (kept, dropped) = (w.group("kept").await, w.group("dropped").await);
+    w.join(&kept, &anna).await;
+    w.join(&dropped, &anna).await;
+    let token = w.sign_in("anna@contoso.example", "a long enough one").await.unwrap();
+    assert_eq!(w.send("DELETE", &format!("/users/{anna}"), Value::Null).await.status, 204);
+    assert_eq!(w.get(&format!("/users/{anna}")).await.status, 404);
+    assert!(w.sign_in("anna@contoso.example", "a long enough one").await.is_err());
+    assert_eq!(w.as_caller(&token, "GET", "/me", &[], Value::Null).await.status, 401);
+    assert!(w.listed(&format!("/groups/{kept}/members"), "id").await.is_empty());
+    let listed = w.get("/directory/deletedItems/microsoft.graph.user").await.json();
+    assert_eq!((&listed["value"][0]["id"], listed["value"][0]["deletedDateTime"].is_string()), (&json!(anna), true));
+    assert_eq!(w.get(&format!("/directory/deletedItems/{anna}")).await.json()["jobTitle"], "Pilot");
+    assert_eq!(w.send("DELETE", &format!("/groups/{dropped}"), Value::Null).await.status, 204);
+
+    // back, with what was: its groups that are left, its password, nothing of its tokens
+    w.kit.clock.advance_seconds(2);
+    let restore = format!("/directory/deletedItems/{anna}/restore");
+    let back = w.send("POST", &restore, Value::Null).await;
+    assert_eq!((back.status, &back.json()["displayName"]), (200, &json!("anna")), "{}", back.text());
+    assert_eq!(w.send("POST", &restore, Value::Null).await.status, 404);
+    assert_eq!(w.listed(&format!("/users/{anna}/memberOf"), "displayName").await, ["kept"]);
+    assert_eq!(w.as_caller(&token, "GET", "/me", &[], Value::Null).await.status, 401);
+    assert!(w.sign_in("anna@contoso.example", "a long enough one").await.is_ok());
+
+    // the name may be another's meanwhile
+    assert_eq!(w.send("DELETE", &format!("/users/{anna}"), Value::Null).await.status, 204);
+    let other = w.user("anna", Value::Null).await;
+    assert_eq!(w.send("POST", &restore, Value::Null).await.status, 409);
+    assert_eq!(w.send("DELETE", &format!("/users/{other}"), Value::Null).await.status, 204);
+    let reader = w.user("reader", Value::Null).await;
+    let reader_token = w.sign_in("reader@contoso.example", "a long enough one").await.unwrap();
+    for (method, path) in [("POST", restore.clone()), ("DELETE", format!("/directory/deletedItems/{anna}"))] {
+        assert_eq!(w.as_caller(&reader_token, method, &path, &[], Value::Null).await.status, 403);
+    }
+    assert_eq!(w.send("DELETE", &format!("/directory/deletedItems/{anna}"), Value::Null).await.status, 204);
+    assert_eq!(w.send("POST", &restore, Value::Null).await.status, 404);
+    // thirty days are the end for the other one
+    w.kit.clock.advance_seconds(30 * 86_400);
+    let admin = w.sign_in("admin@contoso.example", PASSWORD).await.unwrap();
+    let late = w.as_caller(&admin, "POST", &format!("/directory/deletedItems/{other}/restore"), &[], Value::Null).await;
+    assert_eq!(late.status, 404);
+    assert_eq!(w.as_caller(&admin, "GET", &format!("/users/{reader}"), &[], Value::Null).await.status, 200);
+
+    // an application and its principal, each by itself
+    let w = World { admin, ..w };
+    let (app, app_id, principal) = w.application("robot", Value::Null).await;
+    let secret =
+        w.send("POST", &format!("/applications/{app}/addPassword"), json!({})).await.json()["secretText"].as_str().unwrap().to_owned();
+    let sign_in = || async {
+        let fields = format!(
+            "grant_type=client_credentials&client_id={app_id}&client_secret={}&scope=https%3A%2F%2Fgraph.microsoft.com%2F.default",
+            wire::percent_encode(&secret, b"")
+        );
+        w.kit
+            .call(
+                "POST",
+                "https://login.bleu.localhost/adfs/oauth2/token/",
+                &[("content-type", "application/x-www-form-urlencoded")],
+                fields,
+            )
+            .await
+            .status
+    };
+    assert_eq!(sign_in().await, 200);
+    assert_eq!(w.send("DELETE", &format!("/applications/{app}"), Value::Null).await.status, 204);
+    assert_eq!(sign_in().await, 400);
+    let principal_back = format!("/directory/deletedItems/{principal}/restore");
+    assert_eq!(w.send("POST", &principal_back, Value::Null).await.status, 400, "not before its application");
+    assert_eq!(w.send("POST", &format!("/directory/deletedItems/{app}/restore"), Value::Null).await.status, 200);
+    assert_eq!(sign_in().await, 400, "an application without a principal");
+    assert_eq!(w.send("POST", &principal_back, Value::Null).await.status, 200);
+    assert_eq!(sign_in().await, 200);
+    w.kit.audit(Some(tenant())).await;
+}
+
+#[tokio::test]
+async fn changes_are_told_once_and_never_missed() {
+    let w = world(106).await;
+    let anna = w.user("anna", Value::Null).await;
+    let group = w.group("g").await;
+    w.join(&group, &anna).await;
+    let link = |answer: &Value| answer["@odata.deltaLink"].as_str().unwrap().to_owned();
+    let first = w.get("/users/delta?$select=displayName").await.json();
+    assert_eq!(first["value"].as_array().unwrap().len(), 2);
+    let quiet = w.get(&link(&first)).await.json();
+    assert_eq!(quiet["value"], json!([]));
+    let berta = w.user("berta", Value::Null).await;
+    assert_eq!(w.send("PATCH", &format!("/users/{anna}"), json!({"displayName": "Anna Maria"})).await.status, 204);
+    let changed = w.get(&link(&quiet)).await.json();
+    let mut names = column(&changed, "displayName");
+    names.sort();
+    assert_eq!(names, ["Anna Maria", "berta"]);
+    assert_eq!(w.send("DELETE", &format!("/users/{berta}"), Value::Null).await.status, 204);
+    let gone = w.get(&link(&changed)).await.json();
+    assert_eq!(gone["value"], json!([{"id": berta, "@removed": {"reason": "changed"}}]));
+    assert_eq!(w.send("DELETE", &format!("/directory/deletedItems/{berta}"), Value::Null).await.status, 204);
+    let gone = w.get(&link(&gone)).await.json();
+    assert_eq!(gone["value"], json!([{"id": berta, "@removed": {"reason": "deleted"}}]));
+    // a new reader does not hear of those that it never knew
+    assert_eq!(w.get("/users/delta").await.json()["value"].as_array().unwrap().len(), 2);
+    assert_eq!(w.get("/users/delta?$deltatoken=latest").await.json()["value"], json!([]));
+
+    let groups = w.get("/groups/delta").await.json();
+    assert_eq!(groups["value"][0]["members@delta"], json!([{"id": anna}]));
+    assert_eq!(w.send("DELETE", &format!("/groups/{group}/members/{anna}/$ref"), Value::Null).await.status, 204);
+    let left = w.get(&link(&groups)).await.json();
+    assert_eq!(left["value"][0]["members@delta"], json!([{"id": anna, "@removed": {"reason": "deleted"}}]));
+    assert_eq!(w.send("DELETE", &format!("/groups/{group}"), Value::Null).await.status, 204);
+    let left = w.get(&link(&left)).await.json();
+    assert_eq!(left["value"], json!([{"id": group, "@removed": {"reason": "deleted"}}]));
+    for bad in ["/users/delta?$deltatoken=x", "/users/delta?$skiptoken=1.2.3"] {
+        assert_eq!(w.get(bad).await.status, 400, "{bad}");
+    }
+    assert_eq!(w.get("/users/delta?$filter=id eq '1'").await.status, 501);
+
+    // many, in pages
+    for number in 0..205 {
+        let body = json!({"displayName": format!("g{number}"), "mailNickname": "g", "mailEnabled": false, "securityEnabled": true});
+        assert_eq!(w.send("POST", "/groups", body).await.status, 201);
+    }
+    let page = w.get(&link(&left)).await.json();
+    assert_eq!(page["value"].as_array().unwrap().len(), 200);
+    let meanwhile = w.group("meanwhile").await;
+    let rest = w.get(page["@odata.nextLink"].as_str().unwrap()).await.json();
+    let last = w.get(&link(&rest)).await.json();
+    let seen = |page: &Value| column(page, "id");
+    assert!(seen(&last).contains(&meanwhile));
+    let old: std::collections::BTreeSet<String> = seen(&page).into_iter().chain(seen(&rest)).filter(|id| *id != meanwhile).collect();
+    assert_eq!(old.len(), 205);
+    w.kit.audit(Some(tenant())).await;
+}

@@ -1230,7 +1230,8 @@ async fn a_stranger_is_refused_at_every_row_of_the_directory() {
             .path
             .replace("{id}", "11111111-1111-1111-1111-111111111111")
             .replace("{call+}", "x/y")
-            .replace("{member}", "11111111-1111-1111-1111-111111111111");
+            .replace("{member}", "11111111-1111-1111-1111-111111111111")
+            .replace("{cast}", "microsoft.graph.user");
         let answer = w.kit.call(row.method.as_str(), &format!("{GRAPH}{path}"), &[], "").await;
         assert_eq!(answer.status, 401, "{namespace} {row:?}");
         assert!(answer.json()["error"]["code"].is_string());

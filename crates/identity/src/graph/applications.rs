@@ -6,6 +6,7 @@
 
 use super::answer::{self, Asked, Change, entity, with_context};
 use super::body::{json as read_json, need, properties};
+use super::deleted::set_aside;
 use super::users::{fact_of, forget_principal, tenant_of};
 use super::{bad_request, not_found, objects};
 use crate::directory::*;
@@ -203,7 +204,7 @@ fn put_object(kind: ObjectKind, batch: Batch, found: &Found<Object>) -> Batch {
 }
 
 /// Removes every secret and certificate that an object lists.
-fn forget_credentials(batch: Batch, app: AppId, properties: &Map<String, Value>) -> Batch {
+pub(super) fn forget_credentials(batch: Batch, app: AppId, properties: &Map<String, Value>) -> Batch {
     let lists = ["passwordCredentials", "keyCredentials"].into_iter().filter_map(|list| properties.get(list)?.as_array());
     let ids = lists.flatten().filter_map(|c| c.get("keyId")?.as_str());
     ids.fold(batch, |batch, id| batch.delete_credential(&holder_of(app).to_string(), id))
@@ -225,7 +226,7 @@ fn refuse_reserved(app: AppId) -> Result<()> {
     Ok(())
 }
 
-/// `DELETE /applications/{id}`: with its service principal and its secrets.
+/// `DELETE /applications/{id}`: with its service principal; both may come back.
 pub(super) async fn delete(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
     let (asked, _) = Asked::of(call);
     let change = gone_application(&asked, &permit, &near).await;
@@ -240,12 +241,14 @@ async fn gone_application(call: &Asked, permit: &Permit<Write>, near: &Neighbour
     let name = found.value.name();
     let mut batch =
         Batch::new().is(APPLICATIONS, &name, found.version).delete(APPLICATIONS, &name).delete(APPLICATION_BY_CLIENT_ID, app.to_string());
-    batch = forget_credentials(batch, app, &all);
+    // secrets wait with it: without the index nobody signs in by this client id
+    batch = set_aside(batch, APPLICATION, &found.value, tenant, near);
     let principals: Vec<ObjectId> =
         near.facts(|f| f.service_principals(app).iter().filter(|p| p.tenant == tenant).map(|p| p.object).collect());
     for principal in principals {
         if let Some(object) = permit.data().get::<Object>(SERVICE_PRINCIPALS, row_name(principal)).await? {
-            batch = forget_credentials(batch.is(SERVICE_PRINCIPALS, row_name(principal), object.version), app, &object.value.properties()?);
+            batch = batch.is(SERVICE_PRINCIPALS, row_name(principal), object.version);
+            batch = set_aside(batch, PRINCIPAL, &object.value, tenant, near);
         }
         batch = forget_principal(near, batch.delete(SERVICE_PRINCIPALS, row_name(principal)), tenant, principal);
     }
@@ -434,8 +437,9 @@ async fn gone_principal(call: &Asked, permit: &Permit<Write>, near: &Neighbours)
     refuse_reserved(app)?;
     let name = found.value.name();
     let batch = Batch::new().is(SERVICE_PRINCIPALS, &name, found.version).delete(SERVICE_PRINCIPALS, &name);
-    let batch = forget_credentials(batch, app, &found.value.properties()?);
-    Ok(Change::none(forget_principal(near, batch, tenant_of(permit)?, found.value.id)))
+    let tenant = tenant_of(permit)?;
+    let batch = set_aside(batch, PRINCIPAL, &found.value, tenant, near);
+    Ok(Change::none(forget_principal(near, batch, tenant, found.value.id)))
 }
 
 #[cfg(test)]

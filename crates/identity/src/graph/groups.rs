@@ -2,10 +2,11 @@
 
 use super::answer::{self, Asked, Change, entity, home};
 use super::body::{json as read_json, need, properties};
+use super::deleted::mark;
 use super::users::{forget_principal, tenant_of};
 use super::{bad_request, not_found, objects, relations};
-use crate::directory::{GROUPS, Object, ObjectKind, row_name};
-use base::{Error, Kind, ObjectId, Result, Timestamp};
+use crate::directory::{GROUPS, MEMBER_MARKS, MemberMark, Object, ObjectKind, row_name};
+use base::{Error, Kind, ObjectId, Result, TenantId, Timestamp};
 use http::StatusCode;
 use serde_json::{Value, json};
 use service::{Body, Call, Neighbours, Reply};
@@ -15,6 +16,18 @@ use trust::{Batch, Directory, Fact, Permit, PrincipalKind, Read, Write};
 const GROUP: ObjectKind = ObjectKind::Group;
 /// Members shown at once; Graph's own page is as long.
 const MEMBERS_MAX: usize = 999;
+
+/// A membership, and the mark that it came.
+pub(super) fn joined(batch: Batch, tenant: TenantId, group: ObjectId, member: ObjectId) -> Batch {
+    let batch = batch.put_fact(Fact::Member { tenant, group, member });
+    batch.put(MEMBER_MARKS, format!("{group}/{member}"), &MemberMark { present: true })
+}
+
+/// No membership, and the mark that it went.
+pub(super) fn left(batch: Batch, tenant: TenantId, group: ObjectId, member: ObjectId) -> Batch {
+    let batch = batch.remove_fact(Fact::Member { tenant, group, member }.key());
+    batch.put(MEMBER_MARKS, format!("{group}/{member}"), &MemberMark { present: false })
+}
 
 /// `POST /groups`: security groups. Mail is another service's.
 pub(super) async fn create(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
@@ -63,8 +76,10 @@ pub(super) async fn delete(_: Arc<super::Graph>, call: Call, permit: Permit<Writ
 async fn gone_group(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
     let found = objects::find(GROUP, call.head.params.get("id"), permit, near).await?;
     let name = found.value.name();
-    let batch = Batch::new().is(GROUPS, &name, found.version).delete(GROUPS, &name);
-    Ok(Change::none(forget_principal(near, batch, tenant_of(permit)?, found.value.id)))
+    let (id, batch) = (found.value.id, Batch::new().is(GROUPS, &name, found.version).delete(GROUPS, &name));
+    let batch = mark(relations::forget_links(batch, id, permit).await?, GROUP, id, near.clock.now());
+    let batch = super::grants::forget_grants(batch, id, permit).await?;
+    Ok(Change::none(forget_principal(near, batch, tenant_of(permit)?, id)))
 }
 
 /// `POST /groups/{id}/members/$ref` with `{"@odata.id": "…/directoryObjects/{id}"}`.
@@ -85,7 +100,7 @@ async fn new_member(call: &Asked, body: Body, permit: &Permit<Write>, near: &Nei
     if member == group {
         return Err(bad_request("A group cannot be a member of itself."));
     }
-    Ok(Change::none(Batch::new().exists(GROUPS, row_name(group)).put_fact(fact)))
+    Ok(Change::none(joined(Batch::new().exists(GROUPS, row_name(group)), tenant, group, member)))
 }
 
 /// `DELETE /groups/{id}/members/{member}/$ref`.
@@ -99,11 +114,12 @@ async fn gone_member(call: &Asked, permit: &Permit<Write>, near: &Neighbours) ->
     let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value.id;
     let id = call.head.params.get("member");
     let member = id.parse().map_err(|_| not_found(id))?;
-    let key = Fact::Member { tenant: tenant_of(permit)?, group, member }.key();
+    let tenant = tenant_of(permit)?;
+    let key = Fact::Member { tenant, group, member }.key();
     if near.facts(|f| f.get(&key).is_none()) {
         return Err(Error::new(Kind::NotFound, "Request_ResourceNotFound", format!("'{member}' is not a member of the group.")));
     }
-    Ok(Change::none(Batch::new().exists(GROUPS, row_name(group)).remove_fact(key)))
+    Ok(Change::none(left(Batch::new().exists(GROUPS, row_name(group)), tenant, group, member)))
 }
 
 /// `POST …/checkMemberGroups` with `{"groupIds": […]}`: which of these groups it is in, nested ones included.

@@ -3,7 +3,9 @@
 
 use super::grants::{self, End};
 use super::relations::{self, Way};
-use super::{Graph, READ_APPLICATIONS, READ_GROUPS, READ_MEMBERS, READ_ORGANIZATION, READ_PRINCIPALS, READ_USERS, batch, objects};
+use super::{
+    Graph, READ_APPLICATIONS, READ_GROUPS, READ_MEMBERS, READ_ORGANIZATION, READ_PRINCIPALS, READ_USERS, batch, deleted, delta, objects,
+};
 use crate::directory::ObjectKind::{Application, Group, ServicePrincipal, User};
 use http::Method;
 use service::Builder;
@@ -18,15 +20,21 @@ const READ_CONSENT: &[&str] = &["microsoft.directory/oAuth2PermissionGrants/stan
 const CONSENT: &[&str] = &["microsoft.directory/oAuth2PermissionGrants/allProperties/update"];
 const FEDERATE: &[&str] = &["microsoft.directory/applications/credentials/update"];
 
+const READ_DELETED: &[&str] = &["microsoft.directory/deletedItems/read"];
+const RESTORE: &[&str] = &["microsoft.directory/deletedItems/restore"];
+const PURGE: &[&str] = &["microsoft.directory/deletedItems/delete"];
+
 #[rustfmt::skip] // a table: one row a line
 pub(super) fn directory(table: Builder<Graph>) -> Builder<Graph> {
     let table = table
         .read("Batch", Method::POST, "/v1.0/$batch", &[], READ_ORGANIZATION, batch::run)
+        .read("Changes of Users", Method::GET, "/v1.0/users/delta", &[], READ_USERS, |_, c, p, n| delta::list(User, c, p, n))
+        .read("Changes of Groups", Method::GET, "/v1.0/groups/delta", &[], READ_GROUPS, |_, c, p, n| delta::list(Group, c, p, n))
         .read("Count Users", Method::GET, "/v1.0/users/$count", &[], READ_USERS, |_, c, p, n| objects::count(User, c, p, n))
         .read("Count Groups", Method::GET, "/v1.0/groups/$count", &[], READ_GROUPS, |_, c, p, n| objects::count(Group, c, p, n))
         .read("Count Applications", Method::GET, "/v1.0/applications/$count", &[], READ_APPLICATIONS, |_, c, p, n| objects::count(Application, c, p, n))
         .read("Count Service Principals", Method::GET, "/v1.0/servicePrincipals/$count", &[], READ_PRINCIPALS, |_, c, p, n| objects::count(ServicePrincipal, c, p, n));
-    consents(owners(managers(members(table))))
+    deleted_items(consents(owners(managers(members(table)))))
 }
 
 #[rustfmt::skip]
@@ -127,4 +135,14 @@ fn consents(table: Builder<Graph>) -> Builder<Graph> {
         .write("Update Federated Credential", Method::PATCH, "/v1.0/applications/{id}/federatedIdentityCredentials/{member}", &[], FEDERATE, |_, c, p, n| grants::change_federated(c, p, n))
         .weighing(Weight::Indexed)
         .write("Remove Federated Credential", Method::DELETE, "/v1.0/applications/{id}/federatedIdentityCredentials/{member}", &[], FEDERATE, |_, c, p, n| grants::remove_federated(c, p, n))
+}
+
+#[rustfmt::skip]
+fn deleted_items(table: Builder<Graph>) -> Builder<Graph> {
+    table
+        .read("List Deleted Items", Method::GET, "/v1.0/directory/deletedItems/{id}", &[], READ_DELETED, |_, c, p, n| deleted::list(c, p, n))
+        .write("Restore Deleted Item", Method::POST, "/v1.0/directory/deletedItems/{id}/restore", &[], RESTORE, |_, c, p, n| deleted::restore(c, p, n))
+        .weighing(Weight::Indexed)
+        .write("Delete Item for Good", Method::DELETE, "/v1.0/directory/deletedItems/{id}", &[], PURGE, |_, c, p, n| deleted::purge(c, p, n))
+        .weighing(Weight::Indexed)
 }

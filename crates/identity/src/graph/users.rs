@@ -2,8 +2,10 @@
 
 use super::answer::{self, Asked, Change, entity};
 use super::body::{need, properties};
+use super::deleted::set_aside;
+use super::groups::left;
 use super::{bad_request, not_found, objects};
-use crate::directory::{AUTHENTICATOR, Object, ObjectKind, PASSWORD, RECOVERY, UPN_ZONE, USERS, check_password, row_name, user_fact};
+use crate::directory::{Object, ObjectKind, PASSWORD, UPN_ZONE, USERS, check_password, row_name, user_fact};
 use crate::seed::password_credential;
 use base::{Error, Kind, ObjectId, ResourceId, Result, TenantId};
 use crypto::SecretBytes;
@@ -153,24 +155,24 @@ async fn gone_user(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> R
         return Err(Error::new(Kind::Invalid, "Request_BadRequest", "You cannot delete the account that you are signed in with."));
     }
     let upn = fact_of(near, id)?.upn.unwrap_or_default().to_lowercase();
-    let batch = Batch::new()
-        .is(USERS, row_name(id), found.version)
-        .delete(USERS, row_name(id))
-        .delete_credential(&id.to_string(), PASSWORD)
-        .delete_credential(&id.to_string(), AUTHENTICATOR)
-        .delete_credential(&id.to_string(), RECOVERY)
-        .remove_fact(Fact::name_key(UPN_ZONE, &upn));
+    let batch = Batch::new().is(USERS, row_name(id), found.version).delete(USERS, row_name(id)).remove_fact(Fact::name_key(UPN_ZONE, &upn));
+    // its password waits with it: nobody of this name signs in meanwhile
+    let batch = set_aside(batch, USER, &found.value, tenant, near);
     Ok(Change::none(forget_principal(near, batch, tenant, id)))
 }
 
 /// Removes a principal's fact and its memberships. Its role assignments stay, as in Azure, and mean nobody.
 pub(super) fn forget_principal(near: &Neighbours, batch: Batch, tenant: TenantId, object: ObjectId) -> Batch {
     let prefix = format!("member/{tenant}/");
-    let memberships: Vec<String> = near.facts(|f| {
-        let concerns = |fact: &&Fact| matches!(fact, Fact::Member { group, member, .. } if *group == object || *member == object);
-        f.scan(&prefix).filter(concerns).map(Fact::key).collect()
+    let memberships: Vec<(ObjectId, ObjectId)> = near.facts(|f| {
+        let concerned = |fact: &Fact| match fact {
+            Fact::Member { group, member, .. } if *group == object || *member == object => Some((*group, *member)),
+            _ => None,
+        };
+        f.scan(&prefix).filter_map(concerned).collect()
     });
-    memberships.into_iter().fold(batch, Batch::remove_fact).remove_fact(Fact::principal_key(tenant, object))
+    let batch = memberships.into_iter().fold(batch, |batch, (group, member)| left(batch, tenant, group, member));
+    batch.remove_fact(Fact::principal_key(tenant, object))
 }
 
 /// `POST /users/{id}/revokeSignInSessions`: all tokens of the user end now.
