@@ -1,7 +1,7 @@
 //! A PostgreSQL cluster of one's own, for as long as a test needs it: on a Unix socket, on request also on loopback, as a
 //! user that is not root. The tests of the whole house use this file, too.
 
-#![allow(dead_code, reason = "two test binaries use this file, and neither all of it")]
+#![allow(dead_code, reason = "several test binaries use this file, and none all of it")]
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
