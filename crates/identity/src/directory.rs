@@ -48,6 +48,9 @@ pub(crate) const DELETED: Table = Table::of(Keeper::Identity, 24);
 /// Who came to a group or left it last: `{group}/{member}`. For those who ask what changed; rules read the facts.
 pub(crate) const MEMBER_MARKS: Table = Table::of(Keeper::Identity, 25);
 
+/// Rules of groups, and whose turn it was (`graph/dynamic.rs`).
+pub(crate) const DYNAMIC: Table = Table::of(Keeper::Identity, 26);
+
 /// Whether a member came or left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct MemberMark {

@@ -47,4 +47,5 @@ pub mod fuzz {
     pub use crate::graph::fuzz_batch as fuzz_graph_batch;
     pub use crate::graph::fuzz_body as fuzz_graph_body;
     pub use crate::graph::fuzz_query as fuzz_graph_query;
+    pub use crate::graph::fuzz_rule as fuzz_graph_rule;
 }

@@ -490,3 +490,51 @@ async fn changes_are_told_once_and_never_missed() {
     assert_eq!(old.len(), 205);
     w.kit.audit(Some(tenant())).await;
 }
+
+#[tokio::test]
+async fn members_follow_from_a_rule() {
+    let w = world(107).await;
+    let anna = w.user("anna", json!({"department": "Sales", "country": "FR"})).await;
+    let berta = w.user("berta", json!({"department": "Research", "country": "FR"})).await;
+    let dynamic = |rule: &str| json!({"displayName": "d", "mailNickname": "d", "mailEnabled": false, "securityEnabled": true, "groupTypes": ["DynamicMembership"], "membershipRule": rule, "membershipRuleProcessingState": "On"});
+    let group = w.made("/groups", dynamic("user.department -eq \"Sales\" -and user.country -in [\"FR\",\"DE\"]")).await;
+    let members = || async { w.listed(&format!("/groups/{group}/members"), "displayName").await };
+    assert_eq!(members().await, ["anna"]);
+    assert!(w.kit.trust.facts(|f| f.identities(anna.parse().unwrap())).contains(&group.parse().unwrap()), "rules see it");
+    // those that come, change and go
+    let carla = w.user("carla", json!({"department": "sales", "country": "de"})).await;
+    assert_eq!(w.send("PATCH", &format!("/users/{berta}"), json!({"department": "Sales"})).await.status, 204);
+    assert_eq!(w.send("PATCH", &format!("/users/{anna}"), json!({"country": "IT"})).await.status, 204);
+    assert_eq!(members().await, ["berta", "carla"]);
+    assert_eq!(w.send("DELETE", &format!("/users/{carla}"), Value::Null).await.status, 204);
+    assert_eq!(members().await, ["berta"]);
+    // another rule, while one is deleted: it decides when she comes back
+    assert_eq!(
+        w.send(
+            "PATCH",
+            &format!("/groups/{group}"),
+            json!({"membershipRule": "user.department -startsWith \"Res\" -or user.country -eq \"IT\""})
+        )
+        .await
+        .status,
+        204
+    );
+    assert_eq!(members().await, ["anna"]);
+    assert_eq!(w.send("POST", &format!("/directory/deletedItems/{carla}/restore"), Value::Null).await.status, 200);
+    assert_eq!(members().await, ["anna"]);
+    // nobody else decides
+    assert_eq!(w.send("POST", &format!("/groups/{group}/members/$ref"), reference(&berta)).await.status, 400);
+    assert_eq!(w.send("DELETE", &format!("/groups/{group}/members/{anna}/$ref"), Value::Null).await.status, 400);
+    for bad in [
+        dynamic("user.godMode -eq true"),
+        dynamic("department"),
+        json!({"displayName": "d", "mailNickname": "d", "mailEnabled": false, "securityEnabled": true, "membershipRule": "user.city -eq null"}),
+    ] {
+        assert_eq!(w.send("POST", "/groups", bad.clone()).await.status, 400, "{bad}");
+    }
+    assert_eq!(w.send("PATCH", &format!("/groups/{group}"), json!({"displayName": "renamed"})).await.status, 204);
+    assert_eq!(w.get(&format!("/groups/{group}")).await.json()["displayName"], "renamed");
+    assert_eq!(w.send("DELETE", &format!("/groups/{group}"), Value::Null).await.status, 204);
+    assert_eq!(w.send("PATCH", &format!("/users/{berta}"), json!({"country": "IT"})).await.status, 204, "its rule is gone too");
+    w.kit.audit(Some(tenant())).await;
+}

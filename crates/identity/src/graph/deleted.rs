@@ -202,10 +202,16 @@ async fn restored(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> Re
         ObjectKind::Group => return Err(not_found(call.head.params.get("id"))),
     }
     for group in &found.value.groups {
-        // a group that was deleted meanwhile is not joined again
+        // a group that was deleted meanwhile is not joined again, and one with a rule decides anew below
+        if permit.data().get::<super::dynamic::DynamicRule>(DYNAMIC, format!("group/{group}")).await?.is_some() {
+            continue;
+        }
         if near.facts(|f| f.principal(*group).is_some_and(|p| p.tenant == tenant)) {
             batch = super::groups::joined(batch.exists(GROUPS, row_name(*group)), tenant, *group, object.id);
         }
+    }
+    if kind == ObjectKind::User {
+        batch = super::dynamic::follow(batch, tenant, object.id, &properties, permit, near).await?;
     }
     let shown = with_context(format!("{}/$metadata#directoryObjects/$entity", home(&call.head)), object.show(kind)?);
     Ok(Change { batch, status: StatusCode::OK, body: Some(shown) })

@@ -4,11 +4,11 @@ use super::answer::{self, Asked, Change, entity, home};
 use super::body::{json as read_json, need, properties};
 use super::deleted::mark;
 use super::users::{forget_principal, tenant_of};
-use super::{bad_request, not_found, objects, relations};
+use super::{bad_request, dynamic, not_found, objects, relations};
 use crate::directory::{GROUPS, MEMBER_MARKS, MemberMark, Object, ObjectKind, row_name};
 use base::{Error, Kind, ObjectId, Result, TenantId, Timestamp};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use service::{Body, Call, Neighbours, Reply};
 use std::sync::Arc;
 use trust::{Batch, Directory, Fact, Permit, PrincipalKind, Read, Write};
@@ -40,11 +40,7 @@ async fn new_group(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neig
     let mut sent = properties(GROUP, body).await?;
     let display_name = need(&sent, "displayName")?.to_owned();
     need(&sent, "mailNickname")?;
-    if sent.get("mailEnabled") == Some(&Value::Bool(true))
-        || sent.get("groupTypes").and_then(Value::as_array).is_some_and(|t| !t.is_empty())
-    {
-        return Err(Error::not_implemented("A group with mail or dynamic membership").at("groupTypes"));
-    }
+    check_types(&sent)?;
     if sent.get("securityEnabled") != Some(&Value::Bool(true)) {
         return Err(bad_request("A group must be security enabled.").at("securityEnabled"));
     }
@@ -62,8 +58,71 @@ async fn new_group(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neig
         enabled: true,
         tokens_valid_from: Timestamp::default(),
     };
-    let batch = Batch::new().absent(GROUPS, group.name()).put(GROUPS, group.name(), &group).put_fact(Fact::Principal(fact));
+    let mut batch = Batch::new().absent(GROUPS, group.name()).put(GROUPS, group.name(), &group).put_fact(Fact::Principal(fact));
+    if let Some(rule) = rule_of(&sent)? {
+        batch = dynamic::apply(batch, tenant_of(permit)?, id, Some(&rule), permit, near).await?;
+    }
     Ok(Change { batch, status: StatusCode::CREATED, body: Some(entity(&call.head, GROUP, group.show(GROUP)?)) })
+}
+
+/// Security groups, assigned or dynamic. Errors `NotImplemented`, `Request_BadRequest`.
+fn check_types(all: &Map<String, Value>) -> Result<()> {
+    let types = all.get("groupTypes").and_then(Value::as_array).cloned().unwrap_or_default();
+    if all.get("mailEnabled") == Some(&Value::Bool(true)) || types.iter().any(|t| t != "DynamicMembership") {
+        return Err(Error::not_implemented("A group with mail").at("groupTypes"));
+    }
+    let state = all.get("membershipRuleProcessingState").and_then(Value::as_str);
+    if state.is_some_and(|state| state != "On") {
+        return Err(Error::not_implemented("A membership rule that is not processed").at("membershipRuleProcessingState"));
+    }
+    Ok(())
+}
+
+/// The rule of a dynamic group, read and found good. Error `Request_BadRequest`: a rule without the type, or the other way.
+fn rule_of(all: &Map<String, Value>) -> Result<Option<String>> {
+    let is_dynamic = all.get("groupTypes").and_then(Value::as_array).is_some_and(|types| types.iter().any(|t| t == "DynamicMembership"));
+    match all.get("membershipRule").and_then(Value::as_str) {
+        Some(rule) if is_dynamic => dynamic::Rule::parse(rule).map(|_| Some(rule.to_owned())),
+        None if !is_dynamic => Ok(None),
+        _ => Err(bad_request("A dynamic group has the type 'DynamicMembership' and a membership rule.").at("membershipRule")),
+    }
+}
+
+/// `PATCH /groups/{id}`.
+pub(super) async fn update(_: Arc<super::Graph>, call: Call, permit: Permit<Write>, near: Neighbours) -> Result<Reply> {
+    let (asked, body) = Asked::of(call);
+    let change = changed_group(&asked, body, &permit, &near).await;
+    answer::write(permit, change).await
+}
+
+async fn changed_group(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
+    let sent = properties(GROUP, body).await?;
+    let mut found = objects::find(GROUP, call.head.params.get("id"), permit, near).await?;
+    if sent.get("securityEnabled").is_some_and(|s| *s != true) || sent.contains_key("isAssignableToRole") {
+        return Err(bad_request("This property of a group can't be changed.").at("securityEnabled"));
+    }
+    let before = found.value.properties()?;
+    let mut all = before.clone();
+    all.extend(sent);
+    check_types(&all)?;
+    let mut fact = super::users::fact_of(near, found.value.id)?;
+    fact.display_name = need(&all, "displayName")?.to_owned();
+    let (was, is) = (rule_of(&before)?, rule_of(&all)?);
+    found.value.set(&all);
+    let name = found.value.name();
+    let mut batch = Batch::new().is(GROUPS, &name, found.version).put(GROUPS, &name, &found.value).put_fact(Fact::Principal(fact));
+    if was != is {
+        batch = dynamic::apply(batch, tenant_of(permit)?, found.value.id, is.as_deref(), permit, near).await?;
+    }
+    Ok(Change::none(batch))
+}
+
+/// Members of a dynamic group follow from its rule alone.
+fn refuse_dynamic(group: &Object) -> Result<()> {
+    match rule_of(&group.properties()?)? {
+        None => Ok(()),
+        Some(_) => Err(bad_request("Insufficient privileges: the members of a dynamic group follow from its rule.").at("membershipRule")),
+    }
 }
 
 /// `DELETE /groups/{id}`.
@@ -78,7 +137,10 @@ async fn gone_group(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> 
     let name = found.value.name();
     let (id, batch) = (found.value.id, Batch::new().is(GROUPS, &name, found.version).delete(GROUPS, &name));
     let batch = mark(relations::forget_links(batch, id, permit).await?, GROUP, id, near.clock.now());
-    let batch = super::grants::forget_grants(batch, id, permit).await?;
+    let mut batch = super::grants::forget_grants(batch, id, permit).await?;
+    if rule_of(&found.value.properties()?)?.is_some() {
+        batch = dynamic::apply(batch, tenant_of(permit)?, id, None, permit, near).await?;
+    }
     Ok(Change::none(forget_principal(near, batch, tenant_of(permit)?, id)))
 }
 
@@ -91,8 +153,9 @@ pub(super) async fn add_member(_: Arc<super::Graph>, call: Call, permit: Permit<
 
 async fn new_member(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
     let member = relations::reference(body, permit, near).await?;
-    let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value.id;
-    let tenant = tenant_of(permit)?;
+    let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value;
+    refuse_dynamic(&group)?;
+    let (group, tenant) = (group.id, tenant_of(permit)?);
     let fact = Fact::Member { tenant, group, member };
     if near.facts(|f| f.get(&fact.key()).is_some()) {
         return Err(bad_request("One or more added object references already exist for the following modified properties: 'members'."));
@@ -111,7 +174,9 @@ pub(super) async fn remove_member(_: Arc<super::Graph>, call: Call, permit: Perm
 }
 
 async fn gone_member(call: &Asked, permit: &Permit<Write>, near: &Neighbours) -> Result<Change> {
-    let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value.id;
+    let group = objects::find(GROUP, call.head.params.get("id"), permit, near).await?.value;
+    refuse_dynamic(&group)?;
+    let group = group.id;
     let id = call.head.params.get("member");
     let member = id.parse().map_err(|_| not_found(id))?;
     let tenant = tenant_of(permit)?;

@@ -10,6 +10,7 @@ mod batch;
 mod body;
 mod deleted;
 mod delta;
+mod dynamic;
 mod grants;
 mod groups;
 mod objects;
@@ -21,6 +22,7 @@ mod users;
 
 pub use batch::fuzz_batch;
 pub use body::fuzz_body;
+pub use dynamic::fuzz_rule;
 pub use query::fuzz_query;
 
 use crate::directory::{ObjectKind, tenant_of};
@@ -72,6 +74,9 @@ impl Service for Graph {
             .read("List Groups", Method::GET, "/v1.0/groups", &[], READ_GROUPS, |_, c, p, n| objects::list(Group, c, p, n))
             .read("Get Group", Method::GET, "/v1.0/groups/{id}", &[], READ_GROUPS, |_, c, p, n| objects::get(Group, c, p, n))
             .write("Create Group", Method::POST, "/v1.0/groups", &[], &["microsoft.directory/groups/create"], groups::create)
+            .weighing(Weight::Indexed)
+            .write("Update Group", Method::PATCH, "/v1.0/groups/{id}", &[], &["microsoft.directory/groups/basic/update", "microsoft.directory/groups/dynamicMembershipRule/update"], groups::update)
+            .weighing(Weight::Indexed)
             .write("Delete Group", Method::DELETE, "/v1.0/groups/{id}", &[], &["microsoft.directory/groups/delete"], groups::delete)
             .weighing(Weight::Indexed)
             .write("Add Member", Method::POST, "/v1.0/groups/{id}/members/$ref", &[], &["microsoft.directory/groups/members/update"], groups::add_member)

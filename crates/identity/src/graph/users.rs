@@ -4,7 +4,7 @@ use super::answer::{self, Asked, Change, entity};
 use super::body::{need, properties};
 use super::deleted::set_aside;
 use super::groups::left;
-use super::{bad_request, not_found, objects};
+use super::{bad_request, dynamic, not_found, objects};
 use crate::directory::{Object, ObjectKind, PASSWORD, UPN_ZONE, USERS, check_password, row_name, user_fact};
 use crate::seed::password_credential;
 use base::{Error, Kind, ObjectId, ResourceId, Result, TenantId};
@@ -62,6 +62,7 @@ async fn new_user(call: &Asked, body: Body, permit: &Permit<Write>, near: &Neigh
         .claim_fact(Fact::Name(GlobalName { zone: UPN_ZONE.into(), name: upn.to_lowercase(), resource: ResourceId::tenant(tenant) }))
         .put_fact(user_fact(tenant, id, &upn, &display_name, enabled, now))
         .set_credential(&id.to_string(), PASSWORD, credential);
+    let batch = dynamic::follow(batch, tenant, id, &sent, permit, near).await?;
     Ok(Change { batch, status: StatusCode::CREATED, body: Some(entity(&call.head, USER, user.show(USER)?)) })
 }
 
@@ -131,7 +132,8 @@ async fn changed_user(call: &Asked, body: Body, permit: &Permit<Write>, near: &N
     let mut all = user.properties()?;
     all.extend(sent);
     user.set(&all);
-    Ok(Change::none(batch.is(USERS, user.name(), found.version).put(USERS, user.name(), &user).put_fact(Fact::Principal(fact))))
+    batch = batch.is(USERS, user.name(), found.version).put(USERS, user.name(), &user).put_fact(Fact::Principal(fact));
+    Ok(Change::none(dynamic::follow(batch, tenant_of(permit)?, user.id, &all, permit, near).await?))
 }
 
 /// The object id that the path names, by id or by name.
