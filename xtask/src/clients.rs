@@ -37,6 +37,7 @@ const STORIES: &[&str] = &[
     "az-rules.sh",
     "az-two-tenants.sh",
     "az-login-forms.sh",
+    "az-second-factor.sh",
     "sdk_default_credential.py",
     "sdk_blob.py",
     "rclone.sh",
