@@ -57,7 +57,7 @@ impl Region {
             token_key: None,
         };
         let trust = Trust::open(config).await?;
-        keep_store(&folder, &settings, &*store).await?;
+        keep_store(&folder, &settings, &store).await?;
         if let Some(local) = &local {
             // before the first checkpoint, which `run` makes
             local.watch(&trust.trust_keys(None)?.log)?;

@@ -299,7 +299,13 @@ fn remove_at(inside: &mut Value, path: &[Step]) -> bool {
             known.and_then(|k| map.get_mut(&k)).is_some_and(|next| remove_at(next, rest))
         }
         [Step::Each] => inside.as_array_mut().is_some_and(|items| !std::mem::take(items).is_empty()),
-        [Step::Each, rest @ ..] => inside.as_array_mut().into_iter().flatten().fold(false, |any, item| remove_at(item, rest) || any),
+        [Step::Each, rest @ ..] => {
+            let mut removed = false;
+            for item in inside.as_array_mut().into_iter().flatten() {
+                removed |= remove_at(item, rest);
+            }
+            removed
+        }
         [] => false,
     }
 }

@@ -248,7 +248,7 @@ fn modifications_that_disagree_refuse_or_are_left_out() {
 fn deny_sees_what_modify_made() {
     let require = applied(&rule(json!({"field": "tags.CostCenter", "exists": false})), json!({}));
     let inherit = applied(&inherit_tag(), json!({"tagName": {"value": "CostCenter"}}));
-    assert_eq!(judge(account(json!({}), json!({})), &[require.clone()], &around(), &Storage).denials.len(), 1);
+    assert_eq!(judge(account(json!({}), json!({})), std::slice::from_ref(&require), &around(), &Storage).denials.len(), 1);
     assert_eq!(judge(account(json!({}), json!({})), &[require, inherit], &around(), &Storage).denials.len(), 0);
 }
 

@@ -121,7 +121,7 @@ mod tests {
         for n in 0..chunks {
             // an odd factor visits every place once
             let n = n * 77_773 % chunks;
-            if n % 1_000 != 0 {
+            if !n.is_multiple_of(1_000) {
                 live.add(&place(n * 8_192, 5_000));
             }
         }

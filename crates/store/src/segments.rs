@@ -317,7 +317,7 @@ impl Shared {
         }
         let Some(file) = self.open_file(&mut segments, number)? else { return Ok(()) };
         drop(segments);
-        let gaps = live.map_or_else(|| vec![0..end], |live| live.gaps(end));
+        let gaps = live.map_or_else(|| std::iter::once(0..end).collect(), |live| live.gaps(end));
         for gap in gaps {
             swept.bytes_freed += punch(&*file, gap)?;
         }

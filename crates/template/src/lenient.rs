@@ -123,8 +123,8 @@ impl Reader<'_> {
                 while self.peek().is_some_and(|c| c != '\n') {
                     self.next();
                 }
-            } else if rest.starts_with("/*") {
-                let Some(end) = rest[2..].find("*/") else { return Err(self.wrong("A comment has no end")) };
+            } else if let Some(comment) = rest.strip_prefix("/*") {
+                let Some(end) = comment.find("*/") else { return Err(self.wrong("A comment has no end")) };
                 let end = self.at + 2 + end + 2;
                 while self.at < end {
                     self.next();

@@ -1056,7 +1056,7 @@ fn output(eval: &mut Eval, name: &str, declaration: &Value) -> Got<Option<Output
         (None, None) => return wrong("it has no value. Please see https://aka.ms/arm-syntax-outputs for usage details"),
     };
     let nullable = schema.get("nullable").and_then(Value::as_bool).unwrap_or(false);
-    if !kind.fits(&value) && !(nullable && value.is_null()) {
+    if !(kind.fits(&value) || nullable && value.is_null()) {
         return wrong(format!("Template output JToken type is not valid. Expected '{}'. Actual '{}'", kind.expected(), type_of(&value)));
     }
     Ok(Some(Output { name: name.to_owned(), kind, value }))

@@ -287,7 +287,7 @@ mod tests {
         let (id, hint) = chunk(&staged.made[0]).unwrap();
         let space = trust.facts(|f| f.space(&ResourceId::region()).unwrap().id);
         let inner = trust.inner();
-        assert_eq!(inner.copies(space, id).await.unwrap(), [hint.clone()]);
+        assert_eq!(inner.copies(space, id).await.unwrap(), std::slice::from_ref(&hint));
         let sealed = here.1.read(id, &hint, 0..hint.length).await.unwrap();
         let copy = there.1.put(id, sealed).await.unwrap();
         let row = layout::ledger(space, id);
