@@ -35,6 +35,7 @@ const STORIES: &[&str] = &[
     "az-story.sh",
     "az-deployments.sh",
     "az-rules.sh",
+    "az-directory.sh",
     "az-two-tenants.sh",
     "az-login-forms.sh",
     "az-second-factor.sh",
