@@ -382,6 +382,12 @@ mod tests {
     }
 
     #[test]
+    fn links_and_marks_read_back_from_their_first_version() {
+        assert_eq!(base::decode::<Link>(b"\x01\xa0").unwrap(), Link {});
+        assert_eq!(base::decode::<MemberMark>(b"\x01\xa1\x67present\xf5").unwrap(), MemberMark { present: true });
+    }
+
+    #[test]
     fn passwords_are_long_and_not_the_name() {
         assert!(check_password("correct horse battery", "anna@contoso.fr").is_ok());
         for good in ["passwords are for people", "G7#kq!zP2wLm", "trois petits chats 42"] {

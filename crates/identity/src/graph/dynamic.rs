@@ -353,6 +353,11 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rules_read_back_from_their_first_version() {
+        assert_eq!(base::decode::<DynamicRule>(b"\x01\xa1\x64rule\x61x").unwrap(), DynamicRule { rule: "x".into() });
+    }
+
     proptest! {
         #[test]
         fn rules_never_panic(noise in "\\PC{0,60}", words in proptest::collection::vec(proptest::sample::select(vec!["user.department", "-eq", "\"x\"", "-and", "-or", "-not", "(", ")", "-in", "[", "]", ",", "null"]), 0..40)) {
