@@ -10,9 +10,10 @@ use std::collections::HashMap;
 /// Azure takes templates of 4 MB, and requests of little more.
 pub const BYTES_MAX: usize = 8 << 20;
 pub const DEPTH_MAX: usize = 100;
-/// Places beyond so many, and of values that lie deeper, are not kept.
+/// Places beyond so many, and of values that lie deeper or are called longer, are not kept.
 const PLACES_DEPTH_MAX: usize = 12;
 const PLACES_MAX: usize = 20_000;
+const POINTER_BYTES_MAX: usize = 2_000;
 
 /// Line and column, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,7 @@ pub fn parse(bytes: &[u8]) -> Result<Document> {
         text,
         at: text.strip_prefix('\u{feff}').map_or(0, |_| 3),
         line: 1,
-        line_at: 0,
+        column: 1,
         pointer: String::new(),
         places: HashMap::new(),
     };
@@ -89,8 +90,8 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     line: usize,
-    /// Where the line begins.
-    line_at: usize,
+    /// Kept as it goes: a document can be one long line.
+    column: usize,
     pointer: String,
     places: HashMap<String, Place>,
 }
@@ -104,15 +105,14 @@ impl Reader<'_> {
         self.at += c.len_utf8();
         if c == '\n' {
             self.line += 1;
-            self.line_at = self.at;
+            self.column = 1;
+        } else {
+            self.column += 1;
         }
         Some(c)
     }
     fn wrong(&self, what: &str) -> Error {
-        unreadable(what, self.line, self.column())
-    }
-    fn column(&self) -> usize {
-        self.text[self.line_at..self.at].chars().count() + 1
+        unreadable(what, self.line, self.column)
     }
 
     /// White space and comments.
@@ -141,8 +141,8 @@ impl Reader<'_> {
         if depth > DEPTH_MAX {
             return Err(self.wrong("The reader's maximum depth has been exceeded"));
         }
-        if depth <= PLACES_DEPTH_MAX && self.places.len() < PLACES_MAX {
-            self.places.insert(self.pointer.clone(), Place { line: self.line, column: self.column() });
+        if depth <= PLACES_DEPTH_MAX && self.places.len() < PLACES_MAX && self.pointer.len() < POINTER_BYTES_MAX {
+            self.places.insert(self.pointer.clone(), Place { line: self.line, column: self.column });
         }
         match self.peek() {
             Some('{') => self.object(depth),
@@ -309,6 +309,12 @@ mod tests {
         let below = found.places.below("/properties/template");
         assert_eq!(below.at(""), Some(Place { line: 1, column: 1 }));
         assert_eq!(below.at("/a"), Some(Place { line: 3, column: 8 }));
+    }
+
+    #[test]
+    fn one_long_line_is_read_in_one_go() {
+        let text = format!("[{}1]", "1,".repeat(1_000_000));
+        assert_eq!(parse(text.as_bytes()).unwrap().places.at("/3"), Some(Place { line: 1, column: 8 }));
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn scope(text: &str) -> String {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a golden file is rewritten when asked")]
 fn the_gallery_comes_out_as_before() {
     let mut out = String::new();
     for (name, text) in templates() {
@@ -151,6 +152,7 @@ fn secrets_of_the_gallery_are_not_shown() {
 
 /// What each resource of the gallery would change of one that looks almost like it: `templates/what_if.txt`.
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a golden file is rewritten when asked")]
 fn what_the_gallery_would_change_is_as_before() {
     /// As it is, but for a value that changed, one that is new and one that is gone.
     fn almost(after: &Value) -> Value {
