@@ -21,10 +21,9 @@
 //! A person with an authenticator is asked for its code after the password, in the browser and for a device; the password
 //! grant and sessions of before are told `interaction_required`. What was proved is in the token (`amr`).
 //!
-//! Rules that always hold. No secret is stored here or shown twice: `trust` keeps Argon2id strings and authenticators'
-//! keys, and compares. Nothing
-//! is stored for a sign-in: codes, requests and refresh tokens are sealed tickets, and only pending device codes and used
-//! codes live in memory. Every token and every refusal of a known principal is recorded before it is answered; strangers
+//! Rules that always hold. No secret is stored here or shown twice: `trust` keeps Argon2id strings and the keys of
+//! authenticators, and compares. Nothing is stored for a sign-in: codes, requests and refresh tokens are sealed tickets, and
+//! only pending device codes and used codes live in memory. Every token and every refusal of a known principal is recorded before it is answered; strangers
 //! are tallied. A name that does not exist costs the time, and gets the answer, of a wrong password. A token is issued for
 //! one audience, a door of this region, and each door takes no other.
 //!
