@@ -161,3 +161,28 @@ first_version! {
 pub(crate) fn step_name(deployment: &str, operation: OperationId, id: &str) -> String {
     format!("{deployment}|{operation}|{id}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes written by the first version: they are read for ever.
+    #[test]
+    fn the_first_version_is_still_read() {
+        let step = Step {
+            id: "0123456789ABCDEF".into(),
+            operation: "Create".into(),
+            target: "/subscriptions/s/resourceGroups/g".into(),
+            kind: "Microsoft.Resources/resourceGroups".into(),
+            succeeded: false,
+            status: "Conflict".into(),
+            message: Some("{\"error\":{\"code\":\"é\"}}".into()),
+            began: Timestamp(5),
+            ended: Timestamp(6),
+        };
+        let sample = include_str!("../../tests/deployment_step.v1.hex").trim();
+        let bytes: Vec<u8> = (0..sample.len()).step_by(2).map(|i| u8::from_str_radix(&sample[i..i + 2], 16).unwrap()).collect();
+        let hex: String = base::encode(&step).iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(base::decode::<Step>(&bytes).ok(), Some(step), "today's bytes are {hex}");
+    }
+}
