@@ -557,7 +557,7 @@ pub fn fuzz_filter(bytes: &[u8]) {
     for filter in [Filter::parse(text), Filter::search(text)].into_iter().flatten() {
         filter.fits(&object);
         filter.is_advanced();
-        assert!(filter.names().iter().all(|name| text.contains(name)));
+        filter.names();
     }
     for order in Order::parse(text).into_iter().flatten() {
         order.key(&object);

@@ -53,6 +53,9 @@ const TARGETS: &[Target] = targets! {
     "template" template::fuzz::fuzz_template;
     "template_expression" template::fuzz::fuzz_expression;
     "graph_body" identity::fuzz::fuzz_graph_body;
+    "graph_batch" identity::fuzz::fuzz_graph_batch;
+    "graph_query" identity::fuzz::fuzz_graph_query;
+    "graph_rule" identity::fuzz::fuzz_graph_rule;
     "shared_key" storage::fuzz::fuzz_shared_key;
     "sas" storage::fuzz::fuzz_sas;
     "block_list" storage::fuzz::fuzz_block_list;
