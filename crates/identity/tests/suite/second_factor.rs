@@ -74,14 +74,14 @@ pub(super) async fn enrol(w: &World, name: &str, password: &str) -> Enrolled {
     assert!(menu.status == 200 && menu.text().contains("value=\"enrol\""), "{}", menu.text());
     let shown = browser.send(&[("action", "enrol")]).await;
     assert!(shown.text().contains("<svg") && !shown.text().contains("<script"));
-    let mut enrolled = Enrolled { key: key_of(&shown.text()), recovery: Vec::new() };
+    let mut enrolled = Enrolled { key: key_of(shown.text()), recovery: Vec::new() };
     assert_eq!(enrolled.key.len(), 20);
     // what is shown is not yet what is needed
     assert_eq!(w.user_token(name, password, ARM).await.status, 200);
     assert_eq!(browser.send(&[("action", "confirm"), ("code", "000000")]).await.status, 400);
     let done = browser.send(&[("action", "confirm"), ("code", &enrolled.code(w, 0))]).await;
     assert_eq!(done.status, 200, "{}", done.text());
-    enrolled.recovery = codes_of(&done.text());
+    enrolled.recovery = codes_of(done.text());
     assert_eq!(enrolled.recovery.len(), 10);
     enrolled
 }
@@ -230,7 +230,7 @@ async fn an_authenticator_is_changed_only_by_who_has_it() {
     let mut thief = Browser::open(&w, URL).await;
     thief.password(ADMIN, ADMIN_PASSWORD).await;
     let shown = thief.send(&[("action", "enrol")]).await;
-    let thiefs = Enrolled { key: key_of(&shown.text()), recovery: Vec::new() };
+    let thiefs = Enrolled { key: key_of(shown.text()), recovery: Vec::new() };
     let own = enrol(&w, ADMIN, ADMIN_PASSWORD).await;
     let late = thief.send(&[("action", "confirm"), ("code", &thiefs.code(&w, 0))]).await;
     assert!(late.status == 400 && late.text().contains("too old"), "{}", late.text());
@@ -249,7 +249,7 @@ async fn an_authenticator_is_changed_only_by_who_has_it() {
     let mut owner = Browser::open(&w, URL).await;
     owner.password(ADMIN, ADMIN_PASSWORD).await;
     assert!(owner.code(&own.code(&w, 0)).await.text().contains("value=\"remove\""));
-    let fresh = codes_of(&owner.send(&[("action", "codes")]).await.text());
+    let fresh = codes_of(owner.send(&[("action", "codes")]).await.text());
     assert!(fresh.len() == 10 && fresh.iter().all(|code| !own.recovery.contains(code)));
     assert!(owner.send(&[("action", "remove")]).await.text().contains("password alone"));
     assert_eq!(w.user_token(ADMIN, ADMIN_PASSWORD, ARM).await.status, 200);
@@ -328,7 +328,7 @@ async fn a_tenant_asks_its_administrators_or_everybody_for_a_second_factor() {
     assert!(sent.status == 400 && sent.text().contains("href=\"/common/security\"") && sent.header("location").is_empty());
     let mut page = Browser::open(&w, URL).await;
     page.password(ADMIN, ADMIN_PASSWORD).await;
-    let key = key_of(&page.send(&[("action", "enrol")]).await.text());
+    let key = key_of(page.send(&[("action", "enrol")]).await.text());
     let enrolled = Enrolled { key, recovery: Vec::new() };
     assert_eq!(page.send(&[("action", "confirm"), ("code", &enrolled.code(&w, 0))]).await.status, 200);
     let removed = page.send(&[("action", "remove")]).await;
