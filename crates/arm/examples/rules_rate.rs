@@ -63,7 +63,7 @@ impl Scene {
         let target = ResourceId::subscription(self.subscription);
         for run in (0..ASSIGNMENTS).collect::<Vec<_>>().chunks(500) {
             let permit: Permit<Write> =
-                near.permit("Assign", &["bleu.arm/subscriptions/write"], false, &target, Weight::With, "rate").await?;
+                near.permit("Assign", &["bleu.arm/subscriptions/write"], false, &target, Weight::Indexed, "rate").await?;
             let mut batch = Batch::new();
             for n in run {
                 let scope = self.group(*n)?;

@@ -9,6 +9,7 @@ use policy::{Applied, Definition, InSet, Set, Subject, Surroundings};
 use serde_json::{Map, Value, json};
 use service::{Have, Neighbours, Want};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use trust::{Access, Fact, Facts, Permit, Scoped, Span, Version};
 
@@ -17,11 +18,13 @@ const KEPT_MAX: usize = 4_096;
 
 /// What was worked out of assignments, as long as nothing that they rest on has changed.
 #[derive(Default)]
-pub(crate) struct Ready(Mutex<HashMap<String, Arc<Assigned>>>);
+pub(crate) struct Ready(Mutex<HashMap<ResourceId, Arc<Assigned>>>);
 
 /// An assignment with its definitions.
 pub(crate) struct Assigned {
     rests_on: Vec<(String, Option<Version>)>,
+    /// [`Facts::scoped_changes`] when that was last looked at.
+    seen: AtomicU64,
     pub policies: Vec<Arc<Applied>>,
     not_scopes: Vec<ResourceId>,
 }
@@ -32,6 +35,20 @@ pub(crate) struct Reached {
     pub policies: Vec<Arc<Applied>>,
     /// Under an exemption.
     pub exempt: Vec<Arc<Applied>>,
+}
+
+impl Assigned {
+    fn still_holds(&self, facts: &Facts) -> bool {
+        let now = facts.scoped_changes();
+        if self.seen.load(Ordering::Relaxed) == now {
+            return true;
+        }
+        let holds = self.rests_on.iter().all(|(key, version)| facts.version(key) == *version);
+        if holds {
+            self.seen.store(now, Ordering::Relaxed);
+        }
+        holds
+    }
 }
 
 impl Reached {
@@ -128,6 +145,7 @@ pub(crate) fn assigned(
         definition_name: about.name,
         definition_display_name: about.display_name,
         set,
+        once: Default::default(),
     };
     let given = properties.get("parameters");
     let mut policies = Vec::new();
@@ -160,19 +178,16 @@ pub(crate) fn assigned(
         .filter_map(Value::as_str)
         .map(|s| inner(s, tenant))
         .collect::<Result<_>>()?;
-    Ok(Assigned { rests_on, policies, not_scopes })
+    Ok(Assigned { rests_on, seen: AtomicU64::new(facts.scoped_changes()), policies, not_scopes })
 }
 
 impl Arm {
-    fn ready(&self, facts: &Facts, fact: &Scoped) -> Result<Arc<Assigned>> {
+    fn ready(&self, facts: &Facts, fact: &Scoped, kept: &mut HashMap<ResourceId, Arc<Assigned>>) -> Result<Arc<Assigned>> {
+        if let Some(found) = kept.get(&fact.id).filter(|found| found.still_holds(facts)) {
+            return Ok(found.clone());
+        }
         let key = Fact::scoped_key(POLICY, &fact.id);
         let own = (key.clone(), facts.version(&key));
-        let lock = || self.ready.0.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(kept) = lock().get(&key)
-            && kept.rests_on.iter().all(|(key, version)| facts.version(key) == *version)
-        {
-            return Ok(kept.clone());
-        }
         let stored: rulings::Policy = rulings::read(fact)?;
         // what can't be worked out stands in the way of writing: it may be what forbids it
         let unusable = |e: Error| {
@@ -185,11 +200,10 @@ impl Arm {
         let mut found = assigned(self, facts, fact.tenant, &fact.id, &fact.scope, &stored.properties()).map_err(unusable)?;
         found.rests_on.push(own);
         let found = Arc::new(found);
-        let mut kept = lock();
         if kept.len() >= KEPT_MAX {
             kept.clear();
         }
-        kept.insert(key, found.clone());
+        kept.insert(fact.id.clone(), found.clone());
         Ok(found)
     }
 
@@ -202,8 +216,10 @@ impl Arm {
         }
         let exemptions: Vec<Exemption> =
             facts.scoped_above(EXEMPTION, id).into_iter().filter(|f| f.tenant == tenant).filter_map(|f| Exemption::read(f, now)).collect();
+        // work under the lock is work that is needed once
+        let mut kept = self.ready.0.lock().unwrap_or_else(|e| e.into_inner());
         for fact in assignments.into_iter().filter(|f| f.tenant == tenant) {
-            let found = self.ready(facts, fact)?;
+            let found = self.ready(facts, fact, &mut kept)?;
             if found.not_scopes.iter().any(|s| id.is_within(s) || facts.scopes_of(id).contains(s)) {
                 continue;
             }

@@ -46,7 +46,10 @@ pub(crate) const NAMES: &[(&str, Operator, bool)] = &[
 
 pub(crate) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::String(a), Value::String(b)) => a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase(),
+        (Value::String(a), Value::String(b)) => {
+            // most texts need no second look, and no copy
+            a.eq_ignore_ascii_case(b) || !(a.is_ascii() && b.is_ascii()) && a.to_lowercase() == b.to_lowercase()
+        }
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
         (Value::String(text), scalar @ (Value::Bool(_) | Value::Number(_)))
         | (scalar @ (Value::Bool(_) | Value::Number(_)), Value::String(text)) => text.eq_ignore_ascii_case(&text_of(scalar)),

@@ -32,6 +32,7 @@ pub fn fuzz_policy(bytes: &[u8]) {
         definition_name: "d".into(),
         definition_display_name: "d".into(),
         set: None,
+        once: Default::default(),
     });
     let subject = Subject {
         body: json!({"id": "/subscriptions/s/providers/N.S/t/x", "name": "x", "type": "N.S/t", "location": "francecentral", "tags": {"a": "b"},

@@ -12,7 +12,7 @@ use base::{Error, Kind};
 use serde_json::{Map, Value, json};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One definition as an assignment puts it upon a scope, its parameters resolved.
 #[derive(Clone, Debug)]
@@ -33,6 +33,15 @@ pub struct Applied {
     pub definition_display_name: String,
     /// Of a member of an initiative: the initiative's id, name, display name, and the member's reference.
     pub set: Option<InSet>,
+    /// Worked out at its first use.
+    pub once: Once,
+}
+
+/// What follows from the rest of an [`Applied`], worked out once.
+#[derive(Clone, Debug, Default)]
+pub struct Once {
+    about: OnceLock<Value>,
+    effect: OnceLock<Result<Effect, Fault>>,
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +98,10 @@ pub struct Decision {
 }
 
 impl Applied {
-    fn policy(&self) -> Value {
+    fn policy(&self) -> &Value {
+        self.once.about.get_or_init(|| self.about())
+    }
+    fn about(&self) -> Value {
         let mut about = json!({"assignmentId": self.assignment_id, "definitionId": self.definition_id});
         if let Some(set) = &self.set {
             about["setDefinitionId"] = json!(set.id);
@@ -98,12 +110,14 @@ impl Applied {
         about
     }
     /// What it does here. Error, in words: its effect can't be told.
-    pub fn effect(&self, around: &Surroundings, aliases: &dyn Aliases) -> Result<Effect, Fault> {
-        let (nothing, about) = (Subject { body: Value::Null }, self.policy());
-        let evaluation = Evaluation::new(&nothing, &self.parameters, around, aliases, &about);
-        let effect = self.definition.effect.value(&evaluation)?;
-        let text = effect.as_str().ok_or("the effect is not a string")?;
-        Effect::read(text).ok_or_else(|| format!("the effect '{text}' is not known"))
+    pub fn effect(&self) -> Result<Effect, Fault> {
+        // it follows from the parameters alone: what else an expression asks for it has not, and that is a fault
+        let work = || {
+            let effect = self.definition.effect.value(&OfSet(&self.parameters))?;
+            let text = effect.as_str().ok_or("the effect is not a string")?;
+            Effect::read(text).ok_or_else(|| format!("the effect '{text}' is not known"))
+        };
+        self.once.effect.get_or_init(work).clone()
     }
     fn looks_at(&self, subject: &Subject) -> bool {
         match self.definition.mode {
@@ -124,12 +138,12 @@ impl Applied {
         aliases: &dyn Aliases,
         exists: &dyn Fn(&Applied, &Subject) -> bool,
     ) -> Compliance {
-        let Ok(effect) = self.effect(around, aliases) else { return Compliance::NonCompliant };
+        let Ok(effect) = self.effect() else { return Compliance::NonCompliant };
         if !self.looks_at(subject) || matches!(effect, Effect::Disabled | Effect::DenyAction | Effect::Manual) {
             return Compliance::NotApplicable;
         }
         let about = self.policy();
-        let evaluation = Evaluation::new(subject, &self.parameters, around, aliases, &about);
+        let evaluation = Evaluation::new(subject, &self.parameters, around, aliases, about);
         let held = evaluation.holds(&self.definition.condition);
         let conditional = matches!(effect, Effect::AuditIfNotExists | Effect::DeployIfNotExists);
         match held {
@@ -145,14 +159,14 @@ impl Applied {
         let Some(existence) = &self.definition.existence else { return false };
         let about = self.policy();
         if let Some(name) = &existence.name {
-            let evaluation = Evaluation::new(subject, &self.parameters, around, aliases, &about);
+            let evaluation = Evaluation::new(subject, &self.parameters, around, aliases, about);
             let wanted = name.value(&evaluation).ok().and_then(|n| n.as_str().map(str::to_owned));
             let full = related.full_name();
             if !wanted.is_some_and(|w| w.eq_ignore_ascii_case(&full) || w.eq_ignore_ascii_case(related.text("name"))) {
                 return false;
             }
         }
-        let evaluation = Evaluation::new(related, &self.parameters, around, aliases, &about);
+        let evaluation = Evaluation::new(related, &self.parameters, around, aliases, about);
         related.kind().eq_ignore_ascii_case(&existence.kind)
             && existence.condition.as_ref().is_none_or(|c| evaluation.holds(c).unwrap_or(false))
     }
@@ -200,9 +214,8 @@ pub fn judge(mut subject: Subject, policies: &[Arc<Applied>], around: &Surroundi
     let (mut audits, mut changed) = (Vec::new(), false);
     let mut written: HashMap<String, Value> = HashMap::new();
     // what can't be told is looked at with those that refuse
-    let effect_of = |p: &Applied| p.effect(around, aliases);
     let active: Vec<(&Arc<Applied>, Result<Effect, Fault>)> =
-        policies.iter().filter(|p| p.looks_at(&subject)).map(|p| (p, effect_of(p))).collect();
+        policies.iter().filter(|p| p.looks_at(&subject)).map(|p| (p, p.effect())).collect();
     for (policy, effect) in &active {
         let Ok(effect @ (Effect::Append | Effect::Modify)) = effect else { continue };
         if !policy.enforced {
@@ -229,7 +242,7 @@ pub fn judge(mut subject: Subject, policies: &[Arc<Applied>], around: &Surroundi
             continue;
         }
         let about = policy.policy();
-        let evaluation = Evaluation::new(&subject, &policy.parameters, around, aliases, &about);
+        let evaluation = Evaluation::new(&subject, &policy.parameters, around, aliases, about);
         let held = evaluation.holds(&policy.definition.condition);
         match held {
             Ok(false) => {}
@@ -245,11 +258,11 @@ pub fn judge(mut subject: Subject, policies: &[Arc<Applied>], around: &Surroundi
 pub fn judge_delete(subject: &Subject, policies: &[Arc<Applied>], around: &Surroundings, aliases: &dyn Aliases) -> Vec<Denial> {
     let mut denials = Vec::new();
     for policy in policies.iter().filter(|p| p.enforced && p.definition.mode != Mode::Other) {
-        if !matches!(policy.effect(around, aliases), Ok(Effect::DenyAction)) {
+        if !matches!(policy.effect(), Ok(Effect::DenyAction)) {
             continue;
         }
         let about = policy.policy();
-        let evaluation = Evaluation::new(subject, &policy.parameters, around, aliases, &about);
+        let evaluation = Evaluation::new(subject, &policy.parameters, around, aliases, about);
         match evaluation.holds(&policy.definition.condition) {
             Ok(false) => {}
             Ok(true) => denials.push(denial(subject, policy, Effect::DenyAction, around, aliases, None)),
@@ -274,7 +287,7 @@ fn alter(
     written: &mut HashMap<String, Value>,
 ) -> Result<Altered, Fault> {
     let (before, about) = (subject.clone(), policy.policy());
-    let evaluation = Evaluation::new(&before, &policy.parameters, around, aliases, &about);
+    let evaluation = Evaluation::new(&before, &policy.parameters, around, aliases, about);
     if !evaluation.holds(&policy.definition.condition)? {
         return Ok(Altered::Nothing);
     }
@@ -313,7 +326,7 @@ fn denial(
     fault: Option<Fault>,
 ) -> Denial {
     let about = policy.policy();
-    let mut evaluation = Evaluation::new(subject, &policy.parameters, around, aliases, &about);
+    let mut evaluation = Evaluation::new(subject, &policy.parameters, around, aliases, about);
     evaluation.trace = Some(RefCell::new(Vec::new()));
     // again, this time telling why
     let _ = evaluation.holds(&policy.definition.condition);

@@ -27,5 +27,5 @@ pub use definition::{
     BYTES_MAX, Definition, Effect, Existence, Member, Mode, Modification, Modify, Parameter, Parameters, Set, arguments, merged, parameters,
 };
 pub use expression::{Expression, Fault, Names, Operand};
-pub use judge::{Applied, Compliance, Decision, Denial, InSet, judge, judge_delete, member_parameters, refusal};
+pub use judge::{Applied, Compliance, Decision, Denial, InSet, Once, judge, judge_delete, member_parameters, refusal};
 pub use subject::{Aliases, Changed, Field, Path, Step, Subject, path};

@@ -58,6 +58,7 @@ fn applied(properties: &Value, parameters: Value) -> Arc<Applied> {
         definition_name: "d1".into(),
         definition_display_name: "Defined".into(),
         set: None,
+        once: Default::default(),
     })
 }
 

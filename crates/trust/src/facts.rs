@@ -179,6 +179,8 @@ pub struct Facts {
     assignments_of: HashMap<ObjectId, BTreeMap<(String, String), Arc<Fact>>>,
     /// By family, then by scope (folded) and key.
     scoped: HashMap<String, BTreeMap<(String, String), Arc<Fact>>>,
+    /// Changes of what is scoped, since the start.
+    scoped_changes: u64,
 }
 
 impl Facts {
@@ -313,6 +315,10 @@ impl Facts {
         }
         self.scopes_of(id).iter().flat_map(|scope| self.scoped_at(family, scope)).collect()
     }
+    /// Another number after each change of anything scoped: what was worked out of such facts still holds while it is the same.
+    pub fn scoped_changes(&self) -> u64 {
+        self.scoped_changes
+    }
     /// Facts of a family that hold below a scope, not at it.
     pub fn scoped_below(&self, family: &str, scope: &ResourceId) -> impl Iterator<Item = &Scoped> {
         self.scoped.get(family).into_iter().flat_map(|m| below(m, scope)).filter_map(scoped)
@@ -402,6 +408,7 @@ impl Facts {
                 self.assignments_of.entry(a.principal).or_default().insert(place, fact.clone());
             }
             Fact::Scoped(s) => {
+                self.scoped_changes += 1;
                 let place = (s.scope.folded().to_owned(), key.clone());
                 self.scoped.entry(s.family.clone()).or_default().insert(place, fact.clone());
             }
@@ -439,6 +446,7 @@ impl Facts {
                 without(&mut self.assignments_of, &a.principal, |all| drop(all.remove(&place)), BTreeMap::is_empty);
             }
             Fact::Scoped(s) => {
+                self.scoped_changes += 1;
                 let place = (s.scope.folded().to_owned(), key.to_owned());
                 without(&mut self.scoped, &s.family, |all| drop(all.remove(&place)), BTreeMap::is_empty);
             }

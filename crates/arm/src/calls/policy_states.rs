@@ -160,7 +160,7 @@ async fn in_subscription(
                 other => other,
             };
             found.push(State {
-                effect: policy.effect(around, arm).map_or("deny", |e| e.name()),
+                effect: policy.effect().map_or("deny", |e| e.name()),
                 policy: policy.clone(),
                 id: id.to_string(),
                 kind: subject.kind().to_owned(),
