@@ -82,8 +82,11 @@ fn missing(id: &str, set: bool) -> Error {
     Error::new(Kind::NotFound, code, format!("The {what} '{name}' could not be found."))
 }
 
+/// The key of the fact that an answer rests on, and its version; `None`: it rests on no fact.
+type RestsOn = Option<(String, Option<Version>)>;
+
 /// The definition that `id` names, with what the answer rests on. Error `PolicyDefinitionNotFound`…
-pub(crate) fn named(arm: &Arm, facts: &Facts, tenant: TenantId, id: &str) -> Result<(Named, About, Option<(String, Option<Version>)>)> {
+pub(crate) fn named(arm: &Arm, facts: &Facts, tenant: TenantId, id: &str) -> Result<(Named, About, RestsOn)> {
     let folded = id.to_ascii_lowercase();
     let set = folded.contains("/policysetdefinitions/");
     let name = id.rsplit('/').next().unwrap_or("").to_owned();

@@ -310,7 +310,7 @@ async fn locks_hold_at_their_scope_and_below_it() {
     );
     w.refused("DELETE", &group, Value::Null, "ScopeLocked").await;
     assert_eq!(w.put_account("rg", "locked", json!({"minimumTlsVersion": "TLS1_2"})).await.status, 200);
-    assert_eq!(w.ok("GET", &w.auth(&group, "locks", "").trim_end_matches('/'), Value::Null).await["value"].as_array().unwrap().len(), 1);
+    assert_eq!(w.ok("GET", w.auth(&group, "locks", "").trim_end_matches('/'), Value::Null).await["value"].as_array().unwrap().len(), 1);
     assert_eq!(
         w.ok("GET", &format!("{}?$filter=atScope()", w.auth(&group, "locks", "").trim_end_matches('/')), Value::Null).await["value"],
         json!([])

@@ -14,7 +14,8 @@ pub use call::{Call, Head, Params, Query, Urls};
 pub use kind::{Have, Kind, Progress, Step, Want};
 pub use neighbours::Neighbours;
 pub use operation::{
-    Builder, Door, Handler, Matched, Operation, Operations, RESERVED_NAMES, Target, When, absent, comp, header, names_directory, present, query,
+    Builder, Door, Handler, Matched, Operation, Operations, RESERVED_NAMES, Target, When, absent, comp, header, names_directory, present,
+    query,
 };
 pub use reply::{Public, Reply};
 

@@ -103,6 +103,9 @@ impl Kv for Sulking {
     fn head(&self, shard: Shard) -> Fut<'_, Result<Head, CommitError>> {
         self.kv.head(shard)
     }
+    fn free_bytes(&self) -> Option<u64> {
+        self.kv.free_bytes()
+    }
     fn close(&self) -> Fut<'_, Result<()>> {
         self.kv.close()
     }

@@ -219,10 +219,7 @@ impl Trust {
     pub(crate) async fn wait_indexed(&self, id: EntryId) -> Result<()> {
         let mut indexed = self.0.indexed.subscribe();
         self.0.wake.notify_one();
-        indexed
-            .wait_for(|number| *number >= id.number)
-            .await
-            .map_err(|_| shutting_down())?;
+        indexed.wait_for(|number| *number >= id.number).await.map_err(|_| shutting_down())?;
         Ok(())
     }
 

@@ -461,7 +461,11 @@ mod tests {
         assert!(parsed.check(at("2026-11-30T12:29:59Z"), mapped).is_ok());
         assert_eq!(parsed.check(at("2026-11-30T12:30:00Z"), inside).unwrap_err().code, "AuthenticationFailed");
         let early = parsed.check(at("2026-10-31T23:59:59Z"), inside).unwrap_err();
-        assert!(early.code == "AuthenticationFailed" && early.message.contains("start [Sun, 01 Nov 2026 00:00:00 GMT]"), "{}", early.message);
+        assert!(
+            early.code == "AuthenticationFailed" && early.message.contains("start [Sun, 01 Nov 2026 00:00:00 GMT]"),
+            "{}",
+            early.message
+        );
         assert_eq!(parsed.check(at("2026-11-02T00:00:00Z"), None).unwrap_err().code, "AuthorizationSourceIPMismatch");
         assert_eq!(
             parsed.check(at("2026-11-02T00:00:00Z"), Some("10.0.0.10".parse().unwrap())).unwrap_err().code,

@@ -142,8 +142,11 @@ async fn changes(kind: ObjectKind, since: u64, permit: &Permit<Read>) -> Result<
         let Some(from) = page.next else { break };
         span = Span::all().from(from);
     }
+    if kind != ObjectKind::Group {
+        return Ok((changes, newest));
+    }
     span = Span::all();
-    while kind == ObjectKind::Group {
+    loop {
         let page = data.scan::<MemberMark>(MEMBER_MARKS, span, SCAN).await?;
         for (name, row) in page.rows {
             newest = newest.max(row.version.0);
