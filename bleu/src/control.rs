@@ -111,6 +111,11 @@ pub async fn ask(folder: &Folder, verb: Verb) -> Result<Vec<u8>> {
     }
 }
 
+/// True where a region runs in the folder.
+pub async fn is_running(folder: &Folder) -> Result<bool> {
+    Ok(connect(folder).await?.is_some())
+}
+
 async fn connect(folder: &Folder) -> Result<Option<UnixStream>> {
     let socket = Socket::of(folder)?;
     match UnixStream::connect(&socket.path).await {

@@ -105,7 +105,7 @@ enum Command {
     Verify {
         /// The bundle
         bundle: PathBuf,
-        /// The keys, obtained by another way than the bundle
+        /// The keys, obtained by another way than the bundle; those that 'bleu login' kept if not said
         #[arg(long, value_name = "FILE")]
         trust: Option<PathBuf>,
         /// As JSON
@@ -187,7 +187,7 @@ enum Record {
         /// The tenant whose entries are opened; the first one if not said
         #[arg(long, value_name = "DOMAIN|GUID")]
         tenant: Option<String>,
-        /// From this index on
+        /// From this index on; the last 20 entries if not said
         #[arg(long)]
         from: Option<u64>,
         /// What is there, and no more

@@ -82,10 +82,13 @@ pub async fn prove(data: &Path, entry: &str) -> Result<()> {
     Ok(())
 }
 
-/// Prints entries as they come, until interrupted; with `once` what is there.
+/// Prints entries as they come, until interrupted or until the region stops; with `once` what is there. To ask a stopped
+/// region is to start and stop it, which are entries: it is read once, or it would follow itself.
 pub async fn follow(data: &Path, tenant: Option<&str>, from: Option<u64>, once: bool, as_json: bool) -> Result<()> {
     let folder = Folder::existing(data)?;
     let tenant = tenant_of(&folder, tenant)?;
+    let is_stopped = !once && !control::is_running(&folder).await?;
+    let once = once || is_stopped;
     let ask = async |from: u64| -> Result<Value> {
         let answer = control::ask(&folder, Verb::Entries { tenant, from }).await?;
         Ok(serde_json::from_slice(&answer)?)
@@ -108,6 +111,9 @@ pub async fn follow(data: &Path, tenant: Option<&str>, from: Option<u64>, once: 
         let more = after > next;
         next = after;
         if once && (next >= end || !more) {
+            if is_stopped {
+                tell_stopped();
+            }
             return Ok(());
         }
         // reading entries is itself an entry: without the pause it would follow itself
@@ -116,7 +122,15 @@ pub async fn follow(data: &Path, tenant: Option<&str>, from: Option<u64>, once: 
             () = tokio::time::sleep(FOLLOW_EVERY), if !once => {}
             () = std::future::ready(()), if once => {}
         }
+        if !once && !control::is_running(&folder).await? {
+            tell_stopped();
+            return Ok(());
+        }
     }
+}
+
+fn tell_stopped() {
+    ui::note(phrase!("The region is stopped: nothing more comes.", "La région est arrêtée : plus rien ne vient."));
 }
 
 fn show(entry: &Value, as_json: bool) -> Result<()> {
@@ -135,6 +149,7 @@ fn show(entry: &Value, as_json: bool) -> Result<()> {
             format!("{} | {who} | {about} | {}", word(&event["verb"]), word(&event["outcome"]["ended"]))
         }
     };
-    ui::line(format!("{:>8}  {}  {:<6} {line}", entry["index"].as_u64().unwrap_or_default(), word(&entry["at"]), word(&entry["phase"])));
+    let (index, name) = (entry["index"].as_u64().unwrap_or_default(), word(&entry["entry"]));
+    ui::line(format!("{index:>8}  {name:<8}  {}  {:<6} {line}", word(&entry["at"]), word(&entry["phase"])));
     Ok(())
 }
