@@ -626,7 +626,11 @@ fn a_terminal_sees_progress_and_keeps_none_of_it() {
         ("record trust --data data --out trust", "", "Written: trust"),
         ("verify bundle --trust trust", "verifying", "TRUE"),
         ("verify trust --trust trust", "verifying", "UNREADABLE"),
-        ("up --data fresh --listen 127.0.0.1:0 --engine postgres://bleu@%2Fno%2Fwhere/bleu", "starting the region", "bleu: The region's database"),
+        (
+            "up --data fresh --listen 127.0.0.1:0 --engine postgres://bleu@%2Fno%2Fwhere/bleu",
+            "starting the region",
+            "bleu: The region's database",
+        ),
     ] {
         let written = on_terminal(arguments);
         assert!(written.contains(progress), "{arguments}: {written}");

@@ -81,8 +81,9 @@ pub(crate) async fn write(_: Arc<Arm>, _: Call, permit: Permit<Write>, _: Neighb
 /// Makes a deny assignment at a scope inside a subscription. `near` is `Caller::Region { part: "arm" }`.
 pub async fn deny(near: &Neighbours, scope: &ResourceId, wish: DenyAssignment) -> Result<ResourceId> {
     let subscription = crate::model::subscription_of(scope)?;
-    let permit: Permit<Write> =
-        near.permit("Put Deny Assignment", &["bleu.arm/subscriptions/write"], false, &subscription, Weight::Indexed, scope.as_str()).await?;
+    let permit: Permit<Write> = near
+        .permit("Put Deny Assignment", &["bleu.arm/subscriptions/write"], false, &subscription, Weight::Indexed, scope.as_str())
+        .await?;
     let tenant = permit.tenant().ok_or_else(|| Error::internal("a subscription without a tenant"))?;
     let id = scope.provider("Microsoft.Authorization/denyAssignments", &ObjectId::random(&*near.chance).to_string())?;
     let permission = Permission {
@@ -108,8 +109,9 @@ pub async fn deny(near: &Neighbours, scope: &ResourceId, wish: DenyAssignment) -
 /// Takes it away again.
 pub async fn allow(near: &Neighbours, id: &ResourceId) -> Result<()> {
     let subscription = crate::model::subscription_of(id)?;
-    let permit: Permit<Write> =
-        near.permit("Delete Deny Assignment", &["bleu.arm/subscriptions/write"], false, &subscription, Weight::Indexed, id.as_str()).await?;
+    let permit: Permit<Write> = near
+        .permit("Delete Deny Assignment", &["bleu.arm/subscriptions/write"], false, &subscription, Weight::Indexed, id.as_str())
+        .await?;
     permit.commit(Batch::new().remove_fact(Fact::scoped_key(DENY, id)), Outcome::done(200)).await?;
     Ok(())
 }
