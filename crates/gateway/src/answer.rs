@@ -17,7 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use trust::{Ask, Caller, Origin};
+use trust::{Caller, Origin};
 
 /// Verifies a bearer token against the audiences of a door. `identity` supplies it.
 pub type VerifyBearer = Arc<dyn Fn(&Neighbours, &str, &[String]) -> Result<Caller> + Send + Sync>;
@@ -250,23 +250,7 @@ async fn handle(
     }
     // malformed: it names nothing that an entry could be about
     let target = target.inspect_err(|error| inner.trust.stranger(row.door.name, &error.code, head.origin.peer))?;
-    let ask = Ask {
-        caller: caller.clone(),
-        verb: row.name,
-        actions: row.actions.iter().map(|a| (*a).to_owned()).collect(),
-        data: row.door.data,
-        target: target.resource,
-        scope: target.scope,
-        detail: target.detail,
-        weight: row.weight,
-        origin: head.origin.clone(),
-    };
-    let call = Call { head, caller, body };
-    match &row.handler {
-        Handler::Read(handler) => handler(call, inner.trust.permit(ask).await?, near).await,
-        Handler::Write(handler) => handler(call, inner.trust.permit(ask).await?, near).await,
-        Handler::Open(_) => Err(Error::internal("an open row has no permit")),
-    }
+    near.answer_at(row, target, head, body).await
 }
 
 async fn authenticate(inner: &Inner, service: &dyn Service, head: &Head, near: &Neighbours) -> Result<Caller> {

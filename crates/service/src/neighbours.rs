@@ -1,6 +1,6 @@
 //! How a handler reaches what is not under its own permit: by asking, as the same caller, for another one.
 
-use crate::{Body, Call, Handler, Head, Operation, Reply, Urls};
+use crate::{Body, Call, Handler, Head, Operation, Reply, Target, Urls};
 use base::{Clock, Error, ResourceId, Result};
 use std::sync::Arc;
 use trust::{Access, Ask, Caller, Credentials, Facts, Origin, Permit, Trust, Weight};
@@ -72,6 +72,10 @@ impl Neighbours {
     /// from outside. For Resource Manager, which does what a template asks.
     pub async fn answer(&self, row: &Operation, head: Head, body: Body) -> Result<Reply> {
         let target = (row.target)(&head, &self.caller, self)?;
+        self.clone().answer_at(row, target, head, body).await
+    }
+    /// Has a row answer, as this caller, for a target that is known: the one place where a request gets its permit.
+    pub async fn answer_at(self, row: &Operation, target: Target, head: Head, body: Body) -> Result<Reply> {
         let ask = Ask {
             caller: self.caller.clone(),
             verb: row.name,
@@ -85,9 +89,9 @@ impl Neighbours {
         };
         let call = Call { head, caller: self.caller.clone(), body };
         match &row.handler {
-            Handler::Read(handler) => handler(call, self.trust.permit(ask).await?, self.clone()).await,
-            Handler::Write(handler) => handler(call, self.trust.permit(ask).await?, self.clone()).await,
-            Handler::Open(_) => Err(Error::internal("an open row is not for requests from inside")),
+            Handler::Read(handler) => handler(call, self.trust.permit(ask).await?, self).await,
+            Handler::Write(handler) => handler(call, self.trust.permit(ask).await?, self).await,
+            Handler::Open(_) => Err(Error::internal("an open row has no permit")),
         }
     }
     /// Would the caller be allowed this management action there? For list filters; opens nothing, records nothing.
